@@ -1,0 +1,23 @@
+"""What became of one operation."""
+
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+Status = Literal["applied", "duplicate", "refused"]
+
+
+class Outcome(NamedTuple):
+    """One operation's end: committed now, committed before, or kept as a dead letter.
+
+    `applied` and `duplicate` both mean that the effect is in the database, once. A `refused` one has a code of
+    `EnumCoreErrorCode` and a message that names the field; its payload is kept in `dead_letters`.
+    """
+
+    operation_id: UUID
+    status: Status
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def committed(self) -> bool:
+        return self.status != "refused"
