@@ -1,0 +1,138 @@
+"""The ledger: which operation ids count already.
+
+An id is claimed in the transaction of its effect, so the two are there together or not at all. A claim that waits for
+another transaction's claim of the same id sees how that one ended. Everything else follows from the digest: the same id with the same
+content is a duplicate, with other content a conflict, and the first to be claimed counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from psycopg import Cursor
+
+from omninode_bridge.clock import uuid7_instant
+from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.operation import OPERATION_CLASSES, Operation
+from omninode_bridge.outcome import Outcome
+from omninode_bridge.refusal import Refusal
+from omninode_bridge.wire import Item, operation_digest, refusal_of
+from store.statements import statement
+
+
+class Entry(NamedTuple):
+    """What the ledger says of an id."""
+
+    digest: str
+    outcome: str
+    code: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A batch after its claim.
+
+    outcomes  one per item, in order
+    fresh     the items whose ids were taken now: operations to apply, refusals to keep
+    refused   what the claim itself found wrong (CONFLICT, FUTURE), to keep
+    """
+
+    outcomes: list[Outcome]
+    fresh: list[Item]
+    refused: list[Refusal]
+
+
+def claim(cursor: Cursor[Any], batch: Sequence[Item], future_limit: timedelta) -> Claimed:
+    """Take the batch's ids in the ledger, once each."""
+    offered = [_Offer(str(item.operation_id), _digest(item), item) for item in batch]
+    first: dict[str, _Offer] = {}
+    for offer in offered:
+        first.setdefault(offer.key, offer)
+    candidates = [first[key] for key in sorted(first)]
+    taken = _take(cursor, candidates, future_limit)
+    fresh = [offer.item for offer in candidates if offer.key in taken]
+    if len(taken) == len(offered) and not any(isinstance(item, Refusal) for item in fresh):
+        return Claimed([Outcome(item.operation_id, "applied") for item in batch], fresh, [])
+    standing = _known(cursor, [offer.key for offer in candidates if offer.key not in taken])
+    ahead = [_future(offer) for offer in candidates if offer.key not in taken and offer.key not in standing]
+    if ahead:
+        _take(cursor, [_Offer(str(letter.operation_id), letter.digest, letter) for letter in ahead], None)
+    standing |= {str(letter.operation_id): _entry(letter, letter.digest) for letter in ahead}
+    standing |= {offer.key: _entry(offer.item, offer.digest) for offer in candidates if offer.key in taken}
+    refused = {(str(letter.operation_id), letter.digest): letter for letter in ahead}
+    outcomes: list[Outcome] = []
+    for offer in offered:
+        is_new = offer.key in taken and first[offer.key] is offer
+        outcomes.append(_outcome(offer, standing[offer.key], is_new=is_new, refused=refused))
+    return Claimed(outcomes, fresh, list(refused.values()))
+
+
+def _outcome(offer: "_Offer", entry: Entry, *, is_new: bool, refused: dict[tuple[str, str], Refusal]) -> Outcome:
+    """What to answer, given what the ledger says of the id; conflicts are added to `refused`."""
+    id_ = offer.item.operation_id
+    if offer.digest != entry.digest:
+        letter = refused.setdefault((offer.key, offer.digest), _conflict(offer))
+        return Outcome(id_, "refused", letter.code, letter.message)
+    if entry.outcome == "refused":
+        return Outcome(id_, "refused", entry.code, entry.message)
+    return Outcome(id_, "applied" if is_new else "duplicate")
+
+
+class _Offer(NamedTuple):
+    """An item with its id as text, which sorts as PostgreSQL sorts UUIDs and is cheaper to compare than one."""
+
+    key: str
+    digest: str
+    item: Item
+
+
+def _take(cursor: Cursor[Any], candidates: Sequence[_Offer], future_limit: timedelta | None) -> set[str]:
+    """Claim ids; without a limit whatever their time. Returns those taken."""
+    claims = "[" + ",".join([_claim_row(offer, dated=future_limit is not None) for offer in candidates]) + "]"
+    cursor.execute(statement("claim"), {"rows": claims, "future_limit": future_limit or timedelta(0)})
+    return {key for (key,) in cursor.fetchall()}
+
+
+def _claim_row(offer: _Offer, *, dated: bool) -> str:
+    item = offer.item
+    trace = f',"c":"{item.correlation_id}"' if item.correlation_id is not None else ""
+    if isinstance(item, Refusal):
+        kind = item.refused_type if item.refused_type in OPERATION_CLASSES else "unknown"
+        return f'{{"i":"{offer.key}","d":"{offer.digest}","t":"{kind}","e":"{EnumCoreErrorCode(item.code)}"{trace}}}'
+    when = f',"l":"{_latest(item).isoformat()}"' if dated else ""
+    return f'{{"i":"{offer.key}","d":"{offer.digest}","t":"{item.operation_type}"{trace}{when}}}'
+
+
+def _latest(operation: Operation) -> datetime:
+    """The later of when it happened and when its id says that it was made: neither may lie ahead."""
+    return max(operation.occurred_at, uuid7_instant(operation.operation_id))
+
+
+def _known(cursor: Cursor[Any], keys: Sequence[str]) -> dict[str, Entry]:
+    if not keys:
+        return {}
+    cursor.execute(statement("claimed_before"), {"ids": list(keys)})
+    return {key: Entry(*entry) for key, *entry in cursor.fetchall()}
+
+
+def _entry(item: Item, digest: str) -> Entry:
+    """What the ledger says of an item that was claimed just now."""
+    if isinstance(item, Refusal):
+        return Entry(digest, "refused", item.code, item.message)
+    return Entry(digest, "applied", None, None)
+
+
+def _digest(item: Item) -> str:
+    return item.digest or operation_digest(item) if isinstance(item, Operation) else item.digest
+
+
+def _future(offer: _Offer) -> Refusal:
+    message = "occurred_at: further ahead of the database's clock than is taken"
+    return refusal_of(offer.item, EnumCoreErrorCode.FUTURE, message, offer.digest)
+
+
+def _conflict(offer: _Offer) -> Refusal:
+    message = "operation_id: already used for other content"
+    return refusal_of(offer.item, EnumCoreErrorCode.CONFLICT, message, offer.digest)

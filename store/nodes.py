@@ -1,0 +1,38 @@
+"""node_registrations: what each node last said of itself, field by field."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Cursor
+
+from omninode_bridge.clock import clock
+from omninode_bridge.operation import NodeHeartbeatData, Operation
+from store.rows import rows
+from store.statements import statement
+
+_REPORTED = ("node_type", "node_version", "metadata", "capabilities", "endpoints", "endpoint_url")
+
+
+def merge(cursor: Cursor[Any], operations: Sequence[Operation]) -> None:
+    folded: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        data = operation.data
+        assert isinstance(data, NodeHeartbeatData)
+        row = folded.setdefault(data.node_id, {"node_id": data.node_id, "clocks": {}})
+        _tell(row, operation, data)
+    if folded:
+        cursor.execute(statement("merge_nodes"), {"rows": rows(folded[node_id] for node_id in sorted(folded))})
+
+
+def _tell(row: dict[str, Any], operation: Operation, data: NodeHeartbeatData) -> None:
+    clocks: dict[str, str] = row["clocks"]
+    said = clock(operation.occurred_at, operation.operation_id)
+    if said > clocks.get("health_status", ""):
+        clocks["health_status"] = said
+        row["health_status"] = data.health_status
+        row["last_heartbeat"] = data.last_heartbeat or operation.occurred_at
+    for name in _REPORTED:
+        value = getattr(data, name)
+        if value is not None and said > clocks.get(name, ""):
+            clocks[name] = said
+            row[name] = value

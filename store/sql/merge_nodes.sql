@@ -1,0 +1,30 @@
+-- merge_nodes: what nodes last said of themselves; a node that nobody knows is registered by its heartbeat.
+-- in:  rows, a JSON array of {node_id, clocks, last_heartbeat, and what was reported}, at most one per node; clocks as in merge_workflows.
+--      health_status and last_heartbeat belong to one heartbeat and share a clock.
+insert into node_registrations as held (
+  node_id, clocks, health_status, last_heartbeat, node_type, node_version, metadata, capabilities, endpoints, endpoint_url)
+select
+  given.node_id, given.clocks, given.health_status, given.last_heartbeat, coalesce(given.node_type, 'unknown'),
+  coalesce(given.node_version, 'unknown'), coalesce(given.metadata, '{}'), coalesce(given.capabilities, '{}'),
+  coalesce(given.endpoints, '{}'), given.endpoint_url
+from jsonb_to_recordset(%(rows)s::jsonb) as given (
+  node_id text, clocks jsonb, health_status text, last_heartbeat timestamptz, node_type text, node_version text,
+  metadata jsonb, capabilities jsonb, endpoints jsonb, endpoint_url text)
+order by given.node_id collate "C"
+on conflict (node_id) do update set
+  (clocks, health_status, last_heartbeat, node_type, node_version, metadata, capabilities, endpoints, endpoint_url) = (
+    select
+      held.clocks || won,
+      case when won ? 'health_status' then excluded.health_status else held.health_status end,
+      case when won ? 'health_status' then excluded.last_heartbeat else held.last_heartbeat end,
+      case when won ? 'node_type' then excluded.node_type else held.node_type end,
+      case when won ? 'node_version' then excluded.node_version else held.node_version end,
+      case when won ? 'metadata' then excluded.metadata else held.metadata end,
+      case when won ? 'capabilities' then excluded.capabilities else held.capabilities end,
+      case when won ? 'endpoints' then excluded.endpoints else held.endpoints end,
+      case when won ? 'endpoint_url' then excluded.endpoint_url else held.endpoint_url end
+    from (
+      select coalesce(jsonb_object_agg(key, value), '{}')
+      from jsonb_each_text(excluded.clocks)
+      where value > coalesce(held.clocks ->> key, '') collate "C") as newer (won)),
+  updated_at = now()

@@ -1,0 +1,62 @@
+"""What the database can tell of the fleet's work."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+
+from store import partitions
+from store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """The ledger's last seconds.
+
+    outcomes      (outcome, code or "") -> operations claimed in the window
+    by_type       operation type -> operations claimed in the window
+    rate_per_s    operations claimed a second, over the window
+    """
+
+    window_s: float
+    outcomes: dict[tuple[str, str], int]
+    by_type: dict[str, int]
+    rate_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLetters:
+    """Dead letters of one code that wait for somebody."""
+
+    code: str
+    letters: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """Ledger, dead letters, and sizes. `default_rows`: rows outside every day's partition, per table; many of them want a look."""
+
+    server_version: str
+    ledger: LedgerStatus
+    open_letters: list[OpenLetters]
+    estimated_rows: dict[str, int]
+    default_rows: dict[str, int]
+
+
+def read(conn: Connection[Any], *, window_s: float = 10.0) -> StoreStatus:
+    """The store's status over the last `window_s` seconds."""
+    version = conn.info.parameter_status("server_version") or "unknown"
+    letters = [OpenLetters(*row) for row in conn.execute(statement("open_dead_letters"))]
+    estimates = {str(name): int(count) for name, count in conn.execute(statement("rows_per_table"))}
+    return StoreStatus(version, _ledger(conn, window_s), letters, estimates, partitions.default_rows(conn))
+
+
+def _ledger(conn: Connection[Any], window_s: float) -> LedgerStatus:
+    outcomes: dict[tuple[str, str], int] = {}
+    by_type: dict[str, int] = {}
+    for outcome, code, kind, count in conn.execute(statement("outcomes_lately"), {"seconds": window_s}):
+        outcomes[outcome, code] = outcomes.get((outcome, code), 0) + count
+        by_type[kind] = by_type.get(kind, 0) + count
+    return LedgerStatus(window_s, outcomes, by_type, sum(by_type.values()) / window_s)
