@@ -1,0 +1,2 @@
+-- Undoes 004.
+drop table if exists bridge_states;

@@ -1,0 +1,2 @@
+-- Undoes 005.
+drop table if exists node_registrations;

@@ -1,0 +1,2 @@
+-- Undoes 006.
+drop table if exists metadata_stamps;

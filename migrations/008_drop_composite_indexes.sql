@@ -1,0 +1,2 @@
+-- Undoes 008.
+drop index if exists idx_workflow_executions_failed;

@@ -1,0 +1,2 @@
+-- Undoes 014.
+drop table if exists fsm_states;

@@ -1,0 +1,313 @@
+-- The schema that the migrations build, without the partitions of single days. Not run by anything: it is here to be
+-- read, and for the tests to compare with. Made by: python -m migrations.dump_schema
+
+CREATE OR REPLACE FUNCTION ensure_partitions(days_back integer, days_ahead integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET lock_timeout TO '30s'
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+  today constant date := (now() at time zone 'UTC')::date;
+  missing cursor for
+    select
+      parent.name as parent,
+      parent.key,
+      parent.name || '_default' as default_name,
+      parent.name || to_char(day, '"_p"YYYYMMDD') as name,
+      (lpad(to_hex((extract(epoch from day) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid as first_id,
+      (lpad(to_hex((extract(epoch from day + 1) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid as end_id
+    from (values
+      (1, 'operations', 'operation_id'), (2, 'workflow_steps', 'id'), (3, 'fsm_transitions', 'id'), (4, 'event_logs', 'id')
+    ) as parent (place, name, key)
+    cross join generate_series(-days_back, days_ahead) as distance
+    cross join lateral (values (today + distance)) as days (day)
+    where not exists (
+      select from pg_inherits
+      join pg_class as child on child.oid = pg_inherits.inhrelid
+      where pg_inherits.inhparent = parent.name::regclass
+        and child.relname = parent.name || to_char(day, '"_p"YYYYMMDD'))
+    order by parent.place, day;
+  made integer := 0;
+begin
+  if not has_table_privilege(session_user, 'operations', 'insert') then
+    raise insufficient_privilege using message = 'only a role that may write operations makes partitions';
+  end if;
+  if days_back is null or days_ahead is null or days_back not between 0 and 366 or days_ahead not between 0 and 366 then
+    raise invalid_parameter_value using message = 'days_back and days_ahead must be from 0 to 366';
+  end if;
+
+  -- One at a time; whoever comes second finds everything made.
+  perform pg_advisory_xact_lock(hashtextextended('ensure_partitions', 0));
+  perform set_config('lock_timeout', '500ms', true);
+
+  for partition in missing loop
+    execute format(
+      'create table %I (like %I including defaults including constraints including indexes including storage)',
+      partition.name, partition.parent);
+    made := made + 1;
+  end loop;
+
+  for partition in missing loop
+    if partition.parent = 'workflow_steps' then
+      lock table workflow_executions in share row exclusive mode;
+    end if;
+    execute format('lock table %I in access exclusive mode', partition.default_name);
+    execute format(
+      'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
+      partition.default_name, partition.key, partition.first_id, partition.key, partition.end_id, partition.name);
+    execute format(
+      'alter table %I attach partition %I for values from (%L) to (%L)',
+      partition.parent, partition.name, partition.first_id, partition.end_id);
+  end loop;
+  return made;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION uuid_v7()
+ RETURNS uuid
+ LANGUAGE sql
+ PARALLEL SAFE
+AS $function$
+  select encode(
+    set_bit(set_bit(
+      overlay(
+        uuid_send(gen_random_uuid())
+        placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+        from 1 for 6),
+      52, 1), 53, 1),
+    'hex')::uuid
+$function$;
+
+create table bridge_states (
+  bridge_id uuid not null,
+  namespace character varying(255) not null,
+  total_workflows_processed bigint not null default 0,
+  total_items_aggregated bigint not null default 0,
+  aggregation_metadata jsonb not null default '{}'::jsonb,
+  current_fsm_state character varying(50) not null,
+  last_aggregation_timestamp timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  total_size_bytes bigint not null default 0,
+  unique_file_types text[] not null default '{}'::text[],
+  unique_workflows uuid[] not null default '{}'::uuid[],
+  aggregation_type character varying(50) default 'namespace_grouping'::character varying,
+  window_start timestamp with time zone,
+  window_end timestamp with time zone,
+  aggregation_duration_ms integer,
+  items_per_second numeric(10,2),
+  version integer not null default 1,
+  configuration jsonb not null default '{}'::jsonb,
+  node_type character varying(100),
+  correlation_id uuid,
+  state_data jsonb default '{}'::jsonb,
+  metadata jsonb default '{}'::jsonb,
+  contributed_workflows_processed bigint not null default 0,
+  contributed_items_aggregated bigint not null default 0,
+  contributed_size_bytes bigint not null default 0,
+  clocks jsonb not null default '{}'::jsonb,
+  constraint bridge_states_pkey PRIMARY KEY (bridge_id, namespace),
+  constraint bridge_states_aggregation_duration_ms_check CHECK ((aggregation_duration_ms >= 0)),
+  constraint bridge_states_items_per_second_check CHECK ((items_per_second >= (0)::numeric)),
+  constraint bridge_states_total_items_aggregated_check CHECK ((total_items_aggregated >= 0)),
+  constraint bridge_states_total_size_bytes_check CHECK ((total_size_bytes >= 0)),
+  constraint bridge_states_total_workflows_processed_check CHECK ((total_workflows_processed >= 0)),
+  constraint bridge_states_version_check CHECK ((version >= 1))
+) with (fillfactor=70);
+CREATE INDEX idx_bridge_states_namespace_state ON bridge_states USING btree (namespace, current_fsm_state);
+
+create table dead_letters (
+  id uuid not null,
+  digest bytea not null,
+  operation_type text,
+  correlation_id uuid,
+  code text not null,
+  message text not null,
+  payload text not null,
+  form character varying(10) not null,
+  source text,
+  topic text,
+  partition_key text,
+  status character varying(10) not null default 'open'::character varying,
+  created_at timestamp with time zone not null default now(),
+  resolved_at timestamp with time zone,
+  constraint dead_letters_pkey PRIMARY KEY (id, digest),
+  constraint dead_letters_form_check CHECK (((form)::text = ANY (ARRAY['operation'::text, 'record'::text]))),
+  constraint dead_letters_status_check CHECK (((status)::text = ANY (ARRAY['open'::text, 'retried'::text, 'discarded'::text])))
+);
+CREATE INDEX idx_dead_letters_status_created_at ON dead_letters USING btree (status, created_at DESC);
+
+create table event_logs (
+  id uuid not null,
+  event_type character varying(100) not null,
+  correlation_id uuid,
+  session_id uuid,
+  direction character varying(3) not null default 'in'::character varying,
+  topic character varying(255),
+  partition_key text,
+  payload jsonb not null,
+  envelope jsonb,
+  metadata jsonb not null default '{}'::jsonb,
+  status character varying(20) not null default 'recorded'::character varying,
+  attempts integer not null default 0,
+  published_at timestamp with time zone,
+  seq bigint,
+  created_at timestamp with time zone not null default now(),
+  constraint event_logs_pkey PRIMARY KEY (id),
+  constraint event_logs_direction_check CHECK (((direction)::text = ANY (ARRAY['in'::text, 'out'::text])))
+) partition by RANGE (id);
+create table event_logs_default partition of event_logs default;
+CREATE INDEX idx_event_logs_correlation_id ON event_logs USING btree (correlation_id);
+CREATE INDEX idx_event_logs_session_id ON event_logs USING btree (session_id) WHERE (session_id IS NOT NULL);
+CREATE INDEX idx_event_logs_type_created_at ON event_logs USING btree (event_type, created_at DESC);
+
+create table fsm_states (
+  entity_type character varying(100) not null,
+  entity_id uuid not null,
+  current_state character varying(50) not null,
+  previous_state character varying(50),
+  transition_count bigint not null,
+  last_transition_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null default now(),
+  clock text collate "C" not null,
+  constraint fsm_states_pkey PRIMARY KEY (entity_type, entity_id),
+  constraint fsm_states_transition_count_check CHECK ((transition_count >= 0))
+) with (fillfactor=80);
+CREATE INDEX idx_fsm_states_type_last_transition_at ON fsm_states USING btree (entity_type, last_transition_at DESC);
+
+create table fsm_transitions (
+  id uuid not null,
+  entity_id uuid not null,
+  entity_type character varying(100) not null,
+  from_state character varying(50),
+  to_state character varying(50) not null,
+  transition_event character varying(100) not null,
+  transition_data jsonb not null default '{}'::jsonb,
+  transition_at timestamp with time zone not null default now(),
+  created_at timestamp with time zone not null default now(),
+  triggered_by character varying(100),
+  metadata jsonb default '{}'::jsonb,
+  constraint fsm_transitions_pkey PRIMARY KEY (id)
+) partition by RANGE (id);
+create table fsm_transitions_default partition of fsm_transitions default;
+CREATE INDEX idx_fsm_transitions_entity ON fsm_transitions USING btree (entity_type, entity_id, transition_at);
+CREATE INDEX idx_fsm_transitions_to_state ON fsm_transitions USING btree (to_state, transition_at DESC);
+
+create table metadata_stamps (
+  id uuid not null default uuid_v7(),
+  workflow_id uuid,
+  file_hash character varying(128),
+  stamp_data jsonb not null,
+  namespace character varying(255) not null default 'unknown'::character varying,
+  created_at timestamp with time zone not null default now(),
+  stamp_id character varying(255),
+  file_metadata jsonb default '{}'::jsonb,
+  intelligence_data jsonb default '{}'::jsonb,
+  metadata_version character varying(10) default '0.1'::character varying,
+  constraint metadata_stamps_pkey PRIMARY KEY (id)
+);
+CREATE INDEX idx_metadata_stamps_file_hash ON metadata_stamps USING btree (file_hash);
+CREATE INDEX idx_metadata_stamps_namespace_created_at ON metadata_stamps USING btree (namespace, created_at DESC);
+CREATE INDEX idx_metadata_stamps_stamp_id ON metadata_stamps USING btree (stamp_id);
+CREATE INDEX idx_metadata_stamps_workflow_id ON metadata_stamps USING btree (workflow_id);
+
+create table node_registrations (
+  node_id character varying(255) not null,
+  node_type character varying(100) not null default 'unknown'::character varying,
+  node_version character varying(50) not null default 'unknown'::character varying,
+  capabilities jsonb not null default '{}'::jsonb,
+  endpoints jsonb not null default '{}'::jsonb,
+  metadata jsonb not null default '{}'::jsonb,
+  health_status character varying(50) not null default 'UNKNOWN'::character varying,
+  last_heartbeat timestamp with time zone,
+  registered_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  endpoint_url character varying(500),
+  liveness character varying(10) not null default 'FRESH'::character varying,
+  clocks jsonb not null default '{}'::jsonb,
+  constraint node_registrations_pkey PRIMARY KEY (node_id),
+  constraint node_registrations_liveness_check CHECK (((liveness)::text = ANY (ARRAY['FRESH'::text, 'STALE'::text, 'DEAD'::text])))
+) with (fillfactor=50);
+CREATE INDEX idx_node_registrations_type_health ON node_registrations USING btree (node_type, health_status);
+
+create table operations (
+  operation_id uuid not null,
+  correlation_id uuid,
+  claimed_at timestamp with time zone not null default clock_timestamp(),
+  operation_type text not null,
+  outcome text not null,
+  digest bytea not null,
+  code text,
+  constraint operations_pkey PRIMARY KEY (operation_id),
+  constraint operations_outcome_check CHECK ((outcome = ANY (ARRAY['applied'::text, 'refused'::text])))
+) partition by RANGE (operation_id);
+create table operations_default partition of operations default;
+CREATE INDEX idx_operations_claimed_at ON operations USING brin (claimed_at) WITH (autosummarize='on');
+
+create table workflow_executions (
+  id uuid not null default uuid_v7(),
+  correlation_id uuid not null,
+  workflow_type character varying(100) not null default 'unknown'::character varying,
+  current_state character varying(50) not null default 'PENDING'::character varying,
+  namespace character varying(255) not null default 'unknown'::character varying,
+  started_at timestamp with time zone,
+  completed_at timestamp with time zone,
+  execution_time_ms integer,
+  error_message text,
+  metadata jsonb not null default '{}'::jsonb,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  stamp_id character varying(255),
+  file_hash character varying(128),
+  workflow_steps jsonb default '[]'::jsonb,
+  intelligence_data jsonb,
+  hash_generation_time_ms integer,
+  workflow_steps_executed integer default 0,
+  session_id uuid,
+  workflow_id uuid,
+  input_data jsonb default '{}'::jsonb,
+  output_data jsonb default '{}'::jsonb,
+  error_info jsonb default '{}'::jsonb,
+  clocks jsonb not null default '{}'::jsonb,
+  constraint workflow_executions_pkey PRIMARY KEY (id),
+  constraint workflow_executions_correlation_id_key UNIQUE (correlation_id),
+  constraint workflow_executions_execution_time_ms_check CHECK ((execution_time_ms >= 0)),
+  constraint workflow_executions_hash_generation_time_ms_check CHECK ((hash_generation_time_ms >= 0)),
+  constraint workflow_executions_workflow_steps_executed_check CHECK ((workflow_steps_executed >= 0))
+) with (fillfactor=80);
+CREATE INDEX idx_workflow_executions_created_at ON workflow_executions USING btree (created_at DESC);
+CREATE INDEX idx_workflow_executions_failed ON workflow_executions USING btree (completed_at DESC) WHERE ((current_state)::text = 'FAILED'::text);
+CREATE INDEX idx_workflow_executions_file_hash ON workflow_executions USING btree (file_hash) WHERE (file_hash IS NOT NULL);
+CREATE INDEX idx_workflow_executions_namespace_state ON workflow_executions USING btree (namespace, current_state);
+CREATE INDEX idx_workflow_executions_session_id ON workflow_executions USING btree (session_id) WHERE (session_id IS NOT NULL);
+CREATE INDEX idx_workflow_executions_stamp_id ON workflow_executions USING btree (stamp_id) WHERE (stamp_id IS NOT NULL);
+CREATE INDEX idx_workflow_executions_started_at ON workflow_executions USING btree (started_at DESC);
+CREATE INDEX idx_workflow_executions_workflow_type ON workflow_executions USING btree (workflow_type);
+
+create table workflow_steps (
+  id uuid not null,
+  workflow_id uuid not null,
+  step_name character varying(100) not null,
+  step_order integer not null,
+  status character varying(50) not null,
+  execution_time_ms integer,
+  step_data jsonb not null default '{}'::jsonb,
+  error_message text,
+  created_at timestamp with time zone not null default now(),
+  step_type character varying(50),
+  input_data jsonb default '{}'::jsonb,
+  output_data jsonb default '{}'::jsonb,
+  started_at timestamp with time zone,
+  completed_at timestamp with time zone,
+  constraint workflow_steps_pkey PRIMARY KEY (id),
+  constraint workflow_steps_execution_time_ms_check CHECK ((execution_time_ms >= 0)),
+  constraint workflow_steps_step_order_check CHECK ((step_order >= 0))
+) partition by RANGE (id);
+create table workflow_steps_default partition of workflow_steps default;
+CREATE INDEX idx_workflow_steps_created_at ON workflow_steps USING btree (created_at DESC);
+CREATE INDEX idx_workflow_steps_workflow_id_order ON workflow_steps USING btree (workflow_id, step_order);
+
+alter table metadata_stamps add constraint metadata_stamps_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflow_executions(id) ON DELETE SET NULL;
+alter table workflow_steps add constraint workflow_steps_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflow_executions(id) ON DELETE CASCADE;

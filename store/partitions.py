@@ -1,0 +1,28 @@
+"""The partitions by day of the tables that grow: operations, workflow_steps, fsm_transitions, event_logs.
+
+A row's day (UTC) is in its UUIDv7 key. Rows whose day has no partition lie in the table's default partition.
+"""
+
+from typing import Any
+
+from psycopg import Connection
+
+from store.statements import statement
+
+DEFAULT_ROWS_LIMIT = 1000  # "that many or more" says enough
+
+
+def ensure(conn: Connection[Any], *, days_back: int, days_ahead: int) -> int:
+    """Make the partitions that are missing from `days_back` before today to `days_ahead` after; returns how many.
+
+    In one transaction of its own: writers may have to wait until that ends, so `conn` should be in autocommit mode.
+    Raises what psycopg raises: LockNotAvailable when somebody holds a table for more than half a second; nothing is
+    made then, and the next try may succeed.
+    """
+    row = conn.execute(statement("ensure_partitions"), {"days_back": days_back, "days_ahead": days_ahead}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def default_rows(conn: Connection[Any]) -> dict[str, int]:
+    """The number of rows in each table's default partition, counted up to DEFAULT_ROWS_LIMIT."""
+    return dict(conn.execute(statement("default_rows"), {"rows_limit": DEFAULT_ROWS_LIMIT}).fetchall())
