@@ -1,0 +1,21 @@
+"""Waiting in tests: for a condition, never for a time."""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import TypeVar
+
+STEP_S = 0.02
+
+
+T = TypeVar("T")
+
+
+def wait_until(predicate: Callable[[], T], *, seconds: float, what: str) -> T:
+    """The predicate's first true answer. Raises: AssertionError that names `what` when the time is over."""
+    pause, deadline = threading.Event(), monotonic() + seconds
+    while not (answer := predicate()):
+        if monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what} (last answer: {answer!r})")
+        pause.wait(STEP_S)
+    return answer

@@ -1,0 +1,132 @@
+"""Dead letters: listed, shown, retried as they are or repaired, discarded."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from omninode_bridge.clock import now
+from omninode_bridge.errors import OnexError
+from omninode_bridge.events import map_record
+from omninode_bridge.wire import decode_operation
+from store import letters
+from store.apply import Limits, apply
+from tests.factories import count, heartbeat, step, store_connection
+
+Conn = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[Conn]:
+    with store_connection(database) as connection:
+        yield connection
+
+
+def bad_step(**fields: Any) -> dict[str, Any]:
+    return {"workflow_id": str(uuid4()), "step_name": "", "step_order": 1, "status": "COMPLETED"} | fields
+
+
+def refused(conn: Conn, raw: object) -> letters.Letter:
+    (outcome,) = apply(conn, [decode_operation(raw, seed="task:0", operation_type="persist_workflow_step")])
+    assert outcome.status == "refused"
+    return letters.find(conn, outcome.operation_id)
+
+
+def test_a_refusal_names_its_field_and_keeps_its_payload(conn: Conn) -> None:
+    raw = bad_step()
+    letter = refused(conn, raw)
+    assert letter.message.startswith("step_name: ") and letter.code == "VALIDATION_ERROR"
+    assert json.loads(letter.payload or "") == raw
+    assert [listed.id for listed in letters.list_letters(conn)] == [letter.id]
+
+
+def test_a_repaired_letter_is_applied_under_its_own_id_and_the_original_is_then_a_duplicate(conn: Conn) -> None:
+    raw = bad_step()
+    letter = refused(conn, raw)
+    assert letters.retry(conn, letter, payload=json.dumps(raw | {"step_name": "repaired"})) == letter.id
+    assert conn.execute("select id, step_name from workflow_steps").fetchall() == [(letter.id, "repaired")]
+    (late,) = apply(conn, [decode_operation(raw, seed="task:0", operation_type="persist_workflow_step")])
+    assert late.status == "duplicate"
+    assert letters.list_letters(conn) == [] and len(letters.list_letters(conn, status="retried")) == 1
+    assert conn.execute("select outcome from operations").fetchall() == [("applied",)]
+
+
+def test_a_letter_that_is_still_bad_stays_as_it_was(conn: Conn) -> None:
+    letter = refused(conn, bad_step())
+    with pytest.raises(OnexError, match="step_name"):
+        letters.retry(conn, letter)
+    assert letters.find(conn, letter.id).status == "open"
+    assert conn.execute("select outcome from operations").fetchall() == [("refused",)]
+
+
+def test_a_letter_is_retried_once(conn: Conn) -> None:
+    letter = refused(conn, bad_step())
+    repaired = json.dumps(bad_step(step_name="good"))
+    letters.retry(conn, letter, payload=repaired)
+    with pytest.raises(OnexError, match="retried, not open"):
+        letters.retry(conn, letter, payload=repaired)
+    with pytest.raises(OnexError, match="retried, not open"):
+        letters.discard(conn, letter)
+    assert count(conn, "workflow_steps") == 1
+
+
+def test_a_discarded_letter_stays_and_is_open_no_more(conn: Conn) -> None:
+    letter = refused(conn, bad_step())
+    letters.discard(conn, letter)
+    assert letters.find(conn, letter.id).status == "discarded" and letters.list_letters(conn) == []
+
+
+def test_a_bus_record_is_repaired_as_a_record(conn: Conn) -> None:
+    workflow = str(uuid4())
+    value = {"correlation_id": workflow, "workflow_step_data": bad_step(workflow_id=workflow, created_at=now().isoformat())}
+    record = map_record("dev.omninode-bridge.step-completed.v1", workflow, value)
+    (outcome,) = apply(conn, [record])
+    letter = letters.find(conn, outcome.operation_id)
+    assert (letter.form, letter.topic, letter.status) == ("record", "dev.omninode-bridge.step-completed.v1", "open")
+    value["workflow_step_data"]["step_name"] = "repaired"  # type: ignore[index]  # a dict
+    assert letters.retry(conn, letter, payload=json.dumps(value)) == outcome.operation_id
+    assert [o.status for o in apply(conn, [record])] == ["duplicate"]
+
+
+def test_an_operation_from_the_future_can_be_retried_when_its_time_has_come(conn: Conn) -> None:
+    operation = heartbeat(occurred_at=now() + timedelta(hours=2))
+    (outcome,) = apply(conn, [operation])
+    letter = letters.find(conn, outcome.operation_id)
+    with pytest.raises(OnexError, match="FUTURE"):
+        letters.retry(conn, letter)
+    assert letters.retry(conn, letter, limits=Limits(future_limit=timedelta(hours=3))) == operation.operation_id
+    assert count(conn, "node_registrations") == 1
+
+
+def test_a_conflict_is_retried_under_an_id_of_its_own(conn: Conn) -> None:
+    first = step(step_name="first")
+    second = first.model_copy(update={"data": first.data.model_copy(update={"step_name": "second"})})
+    apply(conn, [first, second])
+    letter = letters.find(conn, first.operation_id)
+    new_id = letters.retry(conn, letter)
+    assert new_id != first.operation_id
+    assert sorted(conn.execute("select step_name from workflow_steps").fetchall()) == [("first",), ("second",)]
+
+
+def test_several_letters_of_one_id_are_told_apart_by_digest(conn: Conn) -> None:
+    first = step(step_name="a")
+    others = [first.model_copy(update={"data": first.data.model_copy(update={"step_name": name})}) for name in "bc"]
+    apply(conn, [first, *others])
+    with pytest.raises(OnexError, match="2 dead letters"):
+        letters.find(conn, first.operation_id)
+    listed = letters.list_letters(conn)
+    assert {letters.find(conn, first.operation_id, letter.digest[:12]).digest for letter in listed} == {
+        letter.digest for letter in listed
+    }
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), 10**30])
+def test_payloads_that_jsonb_could_not_hold_are_kept_and_shown(conn: Conn, value: object) -> None:
+    letter = refused(conn, bad_step(step_name="x", step_data={"bad": value}))
+    kept = json.loads(letter.payload or "")["step_data"]["bad"]
+    assert kept == value or (kept != kept and value != value)
+    assert "step_data" in letter.message
