@@ -1,0 +1,84 @@
+"""What a bridge node imports: the operations and the client that hands them to the fleet.
+
+from omninode_bridge import FleetClient, WorkflowStepData
+
+with FleetClient("redis://...") as client:
+    client.submit(WorkflowStepData(...))
+"""
+
+from typing import TYPE_CHECKING
+
+from omninode_bridge.enums import EnumCoreErrorCode, EnumIntentType
+from omninode_bridge.errors import OnexError
+from omninode_bridge.operation import (
+    BridgeStateData,
+    Data,
+    EventData,
+    FsmTransitionData,
+    MetadataStampData,
+    NodeHeartbeatData,
+    Operation,
+    PersistBridgeState,
+    PersistFsmTransition,
+    PersistMetadataStamp,
+    PersistWorkflowExecution,
+    PersistWorkflowStep,
+    RecordEvent,
+    UpdateNodeHeartbeat,
+    WorkflowExecutionData,
+    WorkflowStepData,
+)
+from omninode_bridge.outcome import Outcome
+from omninode_bridge.refusal import Refusal
+
+if TYPE_CHECKING:
+    from omninode_bridge.aio import AsyncFleetClient
+    from omninode_bridge.client import ClientStats, FleetClient
+    from omninode_bridge.events import map_record
+    from omninode_bridge.handle import Handle
+
+# Loaded when they are first asked for: the fleet's own processes need the models and not the client.
+_LATER = {
+    "AsyncFleetClient": "omninode_bridge.aio",
+    "ClientStats": "omninode_bridge.client",
+    "FleetClient": "omninode_bridge.client",
+    "Handle": "omninode_bridge.handle",
+    "map_record": "omninode_bridge.events",
+}
+
+__all__ = [
+    "AsyncFleetClient",
+    "BridgeStateData",
+    "ClientStats",
+    "Data",
+    "EnumCoreErrorCode",
+    "EnumIntentType",
+    "EventData",
+    "FleetClient",
+    "FsmTransitionData",
+    "Handle",
+    "MetadataStampData",
+    "NodeHeartbeatData",
+    "OnexError",
+    "Operation",
+    "Outcome",
+    "PersistBridgeState",
+    "PersistFsmTransition",
+    "PersistMetadataStamp",
+    "PersistWorkflowExecution",
+    "PersistWorkflowStep",
+    "RecordEvent",
+    "Refusal",
+    "UpdateNodeHeartbeat",
+    "WorkflowExecutionData",
+    "WorkflowStepData",
+    "map_record",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATER[name]), name)

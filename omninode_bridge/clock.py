@@ -27,7 +27,8 @@ def now() -> datetime:
 def parse_instant(value: object) -> datetime:
     """An aware UTC instant from an aware datetime or from ISO-8601 text, in which no offset means UTC.
 
-    Raises ValueError for a naive datetime, for anything but ISO text with a time of day, and where UTC has no such year.
+    Raises ValueError for a naive datetime, for anything but ISO text with a time of day, and where UTC has no such
+    year.
     """
     if isinstance(value, str):
         try:

@@ -1,15 +1,15 @@
 """The one public error, and what each of its codes asks of whoever catches it.
 
-    OnexError
-      VALIDATION_ERROR          the input is wrong; the message names the field. Repair it, do not repeat it
-      CONFLICT                  the same operation_id was used for other content
-      TOO_OLD, FUTURE           the operation's time lies outside what the fleet can take
-      NOT_FOUND                 what was asked for does not exist
-      DATABASE_OPERATION_ERROR  a write was refused by the database
-      DATABASE_QUERY_ERROR      a read was refused by the database
-      SERVICE_UNAVAILABLE       database, broker or bus is away: wait, the work is safe where it is
-      TIMEOUT                   no answer yet; what was submitted stays submitted
-      INTERNAL_ERROR            a defect of ours
+OnexError
+  VALIDATION_ERROR          the input is wrong; the message names the field. Repair it, do not repeat it
+  CONFLICT                  the same operation_id was used for other content
+  TOO_OLD, FUTURE           the operation's time lies outside what the fleet can take
+  NOT_FOUND                 what was asked for does not exist
+  DATABASE_OPERATION_ERROR  a write was refused by the database
+  DATABASE_QUERY_ERROR      a read was refused by the database
+  SERVICE_UNAVAILABLE       database, broker or bus is away: wait, the work is safe where it is
+  TIMEOUT                   no answer yet; what was submitted stays submitted
+  INTERNAL_ERROR            a defect of ours
 """
 
 from collections.abc import Mapping

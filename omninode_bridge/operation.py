@@ -1,6 +1,7 @@
 """The operations: what a bridge node did, as the fleet takes it.
 
-Each class of data is what one table wants to know; each class of operation carries it with an id, a time and a trace id.
+Each class of data is what one table wants to know; each class of operation carries it with an id, a time and a trace
+id.
 A field that is None was not given. Unknown fields are refused.
 """
 

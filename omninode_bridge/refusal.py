@@ -4,11 +4,9 @@ Nodes have no database, so a refusal travels to the fleet like an operation does
 and is answered `refused` however often it arrives.
 """
 
-import json
 from typing import Literal
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from omninode_bridge.values import Digest, OperationId
@@ -36,24 +34,3 @@ class Refusal(BaseModel):
     source: str | None = None
     topic: str | None = None
     partition_key: str | None = None
-
-
-def payload_text(value: object) -> str:
-    """JSON text of anything at all that a text column can hold: odd values are escaped or turned into text."""
-    try:
-        text = orjson.dumps(value).decode()
-    except (TypeError, ValueError, RecursionError):
-        try:
-            return json.dumps(value, default=str)
-        except (TypeError, ValueError, RecursionError):
-            return json.dumps(repr(value))
-    return text if "null" not in text else _keeping_nan(value, text)
-
-
-def _keeping_nan(value: object, text: str) -> str:
-    """orjson writes NaN as null; a dead letter keeps what was sent."""
-    try:
-        exact = json.dumps(value, default=str)
-    except (TypeError, ValueError, RecursionError):
-        return text
-    return exact if "NaN" in exact or "Infinity" in exact else text

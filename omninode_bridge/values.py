@@ -13,10 +13,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from omninode_bridge.clock import parse_instant
+from omninode_bridge.errors import QUOTED_CHARS
 
 MAX_OPERATION_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_BATCH_OPERATIONS = 1000
+MAX_PATH_CHARS = 120  # of a path inside somebody's value, in a message
 MAX_JSON_DEPTH = 100  # PostgreSQL and orjson both go deeper; nobody's metadata does
 
 INT32_MAX = 2**31 - 1
@@ -47,58 +49,88 @@ def _plain(max_chars: int, *, min_chars: int = 1) -> Any:
     ]
 
 
-def _upper(max_chars: int) -> Any:
+def _upper(max_chars: int, *more: AfterValidator) -> Any:
     return Annotated[
         str,
         StringConstraints(strict=True, strip_whitespace=True, to_upper=True, min_length=1, max_length=max_chars),
         AfterValidator(_clean(max_chars)),
+        *more,
     ]
 
 
-def _lower(max_chars: int) -> Any:
+def _lower(max_chars: int, *more: AfterValidator) -> Any:
     return Annotated[
         str,
         StringConstraints(strict=True, strip_whitespace=True, to_lower=True, min_length=1, max_length=max_chars),
         AfterValidator(_clean(max_chars)),
+        *more,
     ]
 
 
-def check_json(value: object, *, path: str = "", depth: int = 0) -> None:
+def check_json(value: object) -> None:
     """Raise ValueError, with the path inside the value, for what a jsonb column or the wire cannot hold."""
-    if value is None or value is True or value is False:
-        return
+    if not _is_clean(value, 0):
+        _find_fault(value, "", 0)
+
+
+def _is_clean(value: Any, depth: int) -> bool:
+    """The common case, without keeping track of where it is."""
     kind = type(value)
     if kind is str:
-        _check_json_text(value, path)  # type: ignore[arg-type]  # kind is str
-    elif kind is int:
-        if not -INT64_MAX - 1 <= value <= INT64_MAX:  # type: ignore[operator]  # kind is int
-            raise ValueError(f"{path or 'value'}: integer of more than 64 bits")
-    elif kind is float:
-        if not math.isfinite(value):  # type: ignore[arg-type]  # kind is float
-            raise ValueError(f"{path or 'value'}: not a finite number")
+        return "\0" not in value and (value.isascii() or _encodes(value))
+    if kind is int:
+        return bool(-INT64_MAX - 1 <= value <= INT64_MAX)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not _is_clean(key, 0) or not _is_clean(item, depth + 1):
+                return False
+        return depth < MAX_JSON_DEPTH
+    if kind is list:
+        return depth < MAX_JSON_DEPTH and all(_is_clean(item, depth + 1) for item in value)
+    return value is None or kind is bool or (kind is float and math.isfinite(value))
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _find_fault(value: object, path: str, depth: int) -> None:
+    """Walk again and say where it is. Finds nothing in subclasses of str, int, dict and list that hold clean values."""
+    where = path[:MAX_PATH_CHARS] or "value"
+    if isinstance(value, str):
+        _check_text(value, where)
+    elif value is None or isinstance(value, bool):
+        return
+    elif isinstance(value, int):
+        if not -INT64_MAX - 1 <= value <= INT64_MAX:
+            raise ValueError(f"{where}: integer of more than 64 bits")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: not a finite number")
     elif depth >= MAX_JSON_DEPTH:
-        raise ValueError(f"{path[:200]}: nested more than {MAX_JSON_DEPTH} deep")
+        raise ValueError(f"{where}: nested more than {MAX_JSON_DEPTH} deep")
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"{path or 'value'}: a key that is not text")
-            _check_json_text(key, path)
-            check_json(item, path=f"{path}.{key}" if path else key, depth=depth + 1)
+                raise ValueError(f"{where}: a key that is not text")
+            _check_text(key, where)
+            _find_fault(item, f"{path}.{key[:QUOTED_CHARS]}" if path else key[:QUOTED_CHARS], depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            check_json(item, path=f"{path}[{index}]", depth=depth + 1)
+            _find_fault(item, f"{path}[{index}]", depth + 1)
     else:
-        raise ValueError(f"{path or 'value'}: {kind.__name__} is not a JSON value")
+        raise ValueError(f"{where}: {type(value).__name__} is not a JSON value")
 
 
-def _check_json_text(text: str, path: str) -> None:
+def _check_text(text: str, where: str) -> None:
     if "\0" in text:
-        raise ValueError(f"{path or 'value'}: text with NUL")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{path or 'value'}: text with a lone surrogate") from None
+        raise ValueError(f"{where}: text with NUL")
+    if not _encodes(text):
+        raise ValueError(f"{where}: text with a lone surrogate")
 
 
 def _json_object(value: dict[str, Any]) -> dict[str, Any]:
@@ -136,9 +168,9 @@ Name255 = _plain(255)
 Url500 = _plain(500)
 Message2000 = _plain(2000, min_chars=0)
 State = _upper(50)
-Health = Annotated[_upper(50), AfterValidator(_health)]
+Health = _upper(50, AfterValidator(_health))
 NodeType = _lower(100)
-EntityType = Annotated[_lower(100), AfterValidator(_entity_type)]
+EntityType = _lower(100, AfterValidator(_entity_type))
 AggregationType = _lower(50)
 FileHash = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, to_lower=True, pattern=r"^[0-9a-fA-F]{1,128}$")
@@ -148,7 +180,7 @@ MetadataVersion = _plain(10)
 Count32 = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
 Count64 = Annotated[int, Field(strict=True, ge=0, le=INT64_MAX)]
 Version32 = Annotated[int, Field(strict=True, ge=1, le=INT32_MAX)]
-Rate = Annotated[float, Field(ge=0, le=99_999_999.99, allow_inf_nan=False)]
+Rate = Annotated[float, Field(strict=True, ge=0, le=99_999_999.99, allow_inf_nan=False)]
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
 JsonList = Annotated[list[Any], AfterValidator(_json_list)]

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from omninode_bridge.clock import TIMELESS, derived_uuid7, parse_instant
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import invalid
+from omninode_bridge.jsontext import payload_text
 from omninode_bridge.operation import BLOCKS, OPERATION_CLASSES, Operation
 from omninode_bridge.outcome import Outcome
-from omninode_bridge.refusal import Refusal, payload_text
+from omninode_bridge.refusal import Refusal
 from omninode_bridge.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_OPERATION_BYTES
 
 Item = Operation | Refusal
@@ -38,12 +39,19 @@ MAX_ERRORS_SHOWN = 3
 def encode(item: Item) -> bytes:
     """One operation's or refusal's JSON.
 
-    Raises OnexError VALIDATION_ERROR when it is larger than `MAX_OPERATION_BYTES`.
+    Raises OnexError VALIDATION_ERROR when an operation, without the event it was made of, is larger than
+    `MAX_OPERATION_BYTES`.
     """
     text = item.__pydantic_serializer__.to_json(item, exclude_none=True)
     if len(text) > MAX_OPERATION_BYTES and isinstance(item, Operation):
-        raise invalid(f"operation: {len(text)} bytes, at most {MAX_OPERATION_BYTES} are taken")
+        size = len(item.__pydantic_serializer__.to_json(item, exclude_none=True, exclude={"event"}))
+        if size > MAX_OPERATION_BYTES:
+            raise invalid(_too_large(size))
     return text
+
+
+def _too_large(size: int) -> str:
+    return f"operation: {size} bytes, at most {MAX_OPERATION_BYTES} are taken"
 
 
 def encode_batch(encoded: Sequence[bytes]) -> str:
@@ -82,7 +90,9 @@ def decode_items(
     ]
     if checked_bytes:
         return decode
-    return [_within_bounds(item, raw, f"{task_id}:{n}") for n, (item, raw) in enumerate(zip(decode, given, strict=True))]
+    return [
+        _within_bounds(item, raw, f"{task_id}:{n}") for n, (item, raw) in enumerate(zip(decode, given, strict=True))
+    ]
 
 
 def decode_operation(raw: object, *, seed: str, operation_type: str | None = None) -> Item:
@@ -173,7 +183,8 @@ def error_text(error: ValidationError) -> str:
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The small JSON object that a task returns: `rest` lists [position, status, code, message] of what is not applied."""
+    """The small JSON object that a task returns: `rest` lists [position, status, code, message] of what is not
+    applied."""
     rest: list[list[Any]] = []
     for position, outcome in enumerate(outcomes):
         if outcome.status == "duplicate":
@@ -218,7 +229,7 @@ def _wire_shape(raw: Mapping[str, Any], operation_type: str | None) -> dict[str,
         return {**raw, "operation_type": kind}
     blocks = [name for name in BLOCKS if raw.get(name) is not None]
     if len(blocks) == 1:
-        rest = {key: value for key, value in raw.items() if key != blocks[0]}
+        rest = {key: value for key, value in raw.items() if key not in BLOCKS}
         return {**rest, "operation_type": kind or BLOCKS[blocks[0]], "data": raw[blocks[0]]}
     fields: dict[str, Any] = {"operation_type": kind}
     data: dict[str, Any] = {}
@@ -251,11 +262,10 @@ def _own_time(data: object) -> object:
 
 
 def _within_bounds(item: Item, raw: object, seed: str) -> Item:
-    if isinstance(item, Operation):
-        size = len(payload_text(raw).encode())
+    if isinstance(item, Operation) and isinstance(raw, dict):
+        size = len(payload_text({key: value for key, value in raw.items() if key != "event"}).encode())
         if size > MAX_OPERATION_BYTES:
-            message = f"operation: {size} bytes, at most {MAX_OPERATION_BYTES} are taken"
-            return refuse_operation(raw, message, seed=seed, operation_type=item.operation_type)
+            return refuse_operation(raw, _too_large(size), seed=seed, operation_type=item.operation_type)
     return item
 
 

@@ -4,11 +4,14 @@
        committed              -> an outcome each
        contention             -> the same transaction again, soon, many times
        constraint violated    -> again a few times; then it is the data
-       data refused           -> halved, each half in a transaction of its own, until the bad one stands alone: a dead letter
+       data refused           -> halved, each half in a transaction of its own, until the bad one stands alone: a
+                                 dead letter
        defect of ours         -> halved as well; a dead letter only for what fails alone while a neighbour passes
-       database away          -> Outage: nothing committed of this part, nothing refused; the caller leaves the message where it is
+       database away          -> Outage: nothing committed of this part, nothing refused; the caller leaves the
+                                 message where it is
 
-What an earlier half has committed stays committed when a later one meets an outage: its operations answer "duplicate" next time.
+What an earlier half has committed stays committed when a later one meets an outage: its operations answer
+"duplicate" next time.
 """
 
 import random
@@ -22,14 +25,13 @@ from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item, refusal_of
-from store.batch import Limits, write
+from store.batch import Limits as Limits
+from store.batch import write as write
 from store.errors import Fate, Outage, fate_of, refusal_message
 
 CONTENTION_TRIES = 60  # with the delays below about 6 s; a worker that is still in the way then has hung
 CONSTRAINT_TRIES = 3
 LONGEST_DELAY_S = 0.2
-
-__all__ = ["Limits", "apply"]
 
 _DEFAULTS = Limits()
 
@@ -44,7 +46,8 @@ def apply(
     """Apply each operation exactly once, in transactions of its own; `conn` is in autocommit mode.
 
     Returns one outcome per item, in input order. `pause` waits between two tries, in seconds.
-    Raises Outage when the database is away or not ready: leave the message in the broker. Raises what it was when nothing
+    Raises Outage when the database is away or not ready: leave the message in the broker. Raises what it was when
+    nothing
     in the batch could be applied because of a defect.
     """
     if not batch:
@@ -54,7 +57,9 @@ def apply(
     if defects and len(defects) == len(results):
         raise defects[0]
     return [
-        _refuse(conn, item, EnumCoreErrorCode.INTERNAL_ERROR, result, limits, pause) if isinstance(result, BaseException) else result
+        _refuse(conn, item, EnumCoreErrorCode.INTERNAL_ERROR, result, limits, pause)
+        if isinstance(result, BaseException)
+        else result
         for item, result in zip(batch, results, strict=True)
     ]
 
@@ -87,14 +92,17 @@ def _write_again(
             return write(conn, batch, limits)
         except Exception as error:
             tries += 1
-            allowed = {Fate.RUN_AGAIN: CONTENTION_TRIES, Fate.RUN_AGAIN_BRIEFLY: CONSTRAINT_TRIES}.get(fate_of(error), 0)
+            allowed = {Fate.RUN_AGAIN: CONTENTION_TRIES, Fate.RUN_AGAIN_BRIEFLY: CONSTRAINT_TRIES}.get(
+                fate_of(error), 0
+            )
             if tries >= allowed:
                 raise
             pause(contention_delay_s(tries, random.random()))
 
 
 def contention_delay_s(tries: int, share: float) -> float:
-    """How long to wait after `tries` collisions: 2 ms doubling to 200 ms, of which a random `share` (0 to 1) is taken."""
+    """How long to wait after `tries` collisions: 2 ms doubling to 200 ms, of which a random `share` (0 to 1) is
+    taken."""
     return float(min(LONGEST_DELAY_S, 0.002 * 2 ** min(tries, 10)) * (0.5 + share / 2))
 
 
@@ -106,7 +114,10 @@ def _refuse(
     limits: Limits,
     pause: Callable[[float], None],
 ) -> Outcome:
-    (outcome,) = _write_again(conn, [refusal_of(item, code, refusal_message(error))], limits, pause)
+    try:
+        (outcome,) = _write_again(conn, [refusal_of(item, code, refusal_message(error))], limits, pause)
+    except Exception as failure:
+        raise _outage(failure) from failure  # it could not even be kept: it stays where it is
     return outcome
 
 

@@ -1,6 +1,7 @@
 """One batch in one transaction: claim, then write each family's rows, then keep what was refused.
 
-Order, everywhere and always, so that overlapping batches wait for each other and never in a circle: the ledger, workflows, steps,
+Order, everywhere and always, so that overlapping batches wait for each other and never in a circle: the ledger,
+workflows, steps,
 transitions and states, stamps, bridge states, nodes, events, dead letters; within a table by key. See docs/ledger.md.
 """
 

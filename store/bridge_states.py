@@ -22,7 +22,9 @@ def replace(cursor: Cursor[Any], operations: Sequence[Operation]) -> None:
         if held is None or said > held[0]:
             newest[data.bridge_id, data.namespace] = said, data
     if newest:
-        listed = ",".join([f'{{"clock":"{said}",{data_json(data)[1:]}' for _, (said, data) in sorted(newest.items(), key=_key)])
+        listed = ",".join(
+            [f'{{"clock":"{said}",{data_json(data)[1:]}' for _, (said, data) in sorted(newest.items(), key=_key)]
+        )
         cursor.execute(statement("replace_bridge_states"), {"rows": f"[{listed}]"})
 
 

@@ -1,7 +1,8 @@
 """The ledger: which operation ids count already.
 
 An id is claimed in the transaction of its effect, so the two are there together or not at all. A claim that waits for
-another transaction's claim of the same id sees how that one ended. Everything else follows from the digest: the same id with the same
+another transaction's claim of the same id sees how that one ended. Everything else follows from the digest: the same
+id with the same
 content is a duplicate, with other content a conflict, and the first to be claimed counts.
 """
 

@@ -56,7 +56,8 @@ def list_letters(
 def find(conn: Connection[Any], id_: UUID, digest: str | None = None) -> Letter:
     """The letter of an id.
 
-    Raises OnexError NOT_FOUND, or CONFLICT when the id has several letters and `digest` (its leading part) does not tell which.
+    Raises OnexError NOT_FOUND, or CONFLICT when the id has several letters and `digest` (its leading part) does not
+    tell which.
     """
     with conn.cursor(row_factory=class_row(Letter)) as cursor:
         letters = cursor.execute(statement("find_dead_letters"), {"id": id_, "digest": digest}).fetchall()
@@ -64,23 +65,27 @@ def find(conn: Connection[Any], id_: UUID, digest: str | None = None) -> Letter:
         raise OnexError(EnumCoreErrorCode.NOT_FOUND, f"no dead letter {id_}" + (f" {digest}" if digest else ""))
     if len(letters) > 1:
         digests = ", ".join(letter.digest[:8] for letter in letters)
-        raise OnexError(EnumCoreErrorCode.CONFLICT, f"{id_} has {len(letters)} dead letters: name one by its digest ({digests})")
+        raise OnexError(
+            EnumCoreErrorCode.CONFLICT, f"{id_} has {len(letters)} dead letters: name one by its digest ({digests})"
+        )
     return letters[0]
 
 
 def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, limits: Limits | None = None) -> UUID:
     """Apply what the letter holds, or the repaired `payload` (JSON text) in its place, in one transaction.
 
-    The operation keeps its id and its first digest, so a late delivery of the original answers "duplicate"; only a CONFLICT,
+    The operation keeps its id and its first digest, so a late delivery of the original answers "duplicate"; only a
+    CONFLICT,
     whose id belongs to another operation, gets a derived id. Returns the operation's id.
-    Raises OnexError VALIDATION_ERROR, FUTURE when it still cannot be applied, CONFLICT when the letter is no longer open:
+    Raises OnexError VALIDATION_ERROR, FUTURE when it still cannot be applied, CONFLICT when the letter is no longer
+    open:
     then everything stays as it was.
     """
     limits = limits or Limits()
     operation = _operation(letter, letter.payload if payload is None else payload)
     with conn.transaction():
         _hold(conn, letter)
-        (now,) = conn.execute("select clock_timestamp()").fetchone() or (None,)
+        (now,) = conn.execute("select clock_timestamp()").fetchall()[0]
         if operation.occurred_at > now + limits.future_limit:
             raise OnexError(EnumCoreErrorCode.FUTURE, "occurred_at: still ahead of the database's clock")
         if letter.code != EnumCoreErrorCode.CONFLICT:
@@ -96,7 +101,9 @@ def discard(conn: Connection[Any], letter: Letter) -> None:
     """Say that a letter needs no more work; its row stays.   Raises OnexError CONFLICT when it is no longer open."""
     with conn.transaction():
         _hold(conn, letter)
-        conn.execute(statement("resolve_dead_letter"), {"id": letter.id, "digest": letter.digest, "status": "discarded"})
+        conn.execute(
+            statement("resolve_dead_letter"), {"id": letter.id, "digest": letter.digest, "status": "discarded"}
+        )
 
 
 def _hold(conn: Connection[Any], letter: Letter) -> None:
@@ -122,7 +129,8 @@ def _operation(letter: Letter, payload: str | None) -> Operation:
 
 def _parse(letter: Letter, value: object) -> Item:
     if letter.form == "record":
-        return map_record(letter.topic or "", letter.partition_key, value)
+        # A record without a time of its own got the bus's, which is still in the id that was derived from it.
+        return map_record(letter.topic or "", letter.partition_key, value, timestamp=(letter.id.int >> 80) or None)
     if isinstance(value, Mapping):
         value = {key: item for key, item in value.items() if key not in ("operation_id", "digest")}
     return decode_operation(value, seed=str(letter.id), operation_type=letter.operation_type)

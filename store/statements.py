@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 _FOLDER = Path(__file__).parent / "sql"
 
@@ -11,8 +11,7 @@ _FOLDER = Path(__file__).parent / "sql"
 def statement(name: str) -> LiteralString:
     """The text of `sql/<name>.sql`, without its comment lines (they may hold a percent sign)."""
     lines = (_FOLDER / f"{name}.sql").read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("--"))
-    return cast(LiteralString, text)  # from our own files, never from input
+    return "\n".join(line for line in lines if not line.lstrip().startswith("--"))
 
 
 def statement_names() -> list[str]:

@@ -36,7 +36,8 @@ class OpenLetters:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """Ledger, dead letters, and sizes. `default_rows`: rows outside every day's partition, per table; many of them want a look."""
+    """Ledger, dead letters, and sizes. `default_rows`: rows outside every day's partition, per table; many of them
+    want a look."""
 
     server_version: str
     ledger: LedgerStatus

@@ -1,4 +1,5 @@
-"""workflow_executions: what a batch tells of each workflow, folded field by field, merged by the clocks of its fields."""
+"""workflow_executions: what a batch tells of each workflow, folded field by field, merged by the clocks of its
+fields."""
 
 from collections.abc import Sequence
 from typing import Any

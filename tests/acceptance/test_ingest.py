@@ -69,7 +69,7 @@ def contents(stack: Stack) -> Mapping[str, Any]:
     """Every row of every table, as one digest a table."""
     with psycopg.connect(stack.env["OMNINODE_DATABASE_URL"], autocommit=True) as conn:
         digest = "select md5(coalesce(string_agg(t::text, '' order by t::text), '')) from {} as t"
-        return {table: conn.execute(digest.format(table)).fetchone() for table in TABLES}  # type: ignore[arg-type]  # our names
+        return {table: conn.execute(digest.format(table)).fetchone() for table in TABLES}
 
 
 @pytest.mark.parametrize("seed", [1, 20261121])
@@ -82,7 +82,9 @@ def test_a_stream_leads_to_its_rows_and_a_second_ingest_changes_none(empty: Stac
     before = contents(empty)
     second = ingest(empty, file)
     assert second["applied"] == 0
-    assert [second[name] for name in ("refused", "recorded_only")] == [first[name] for name in ("refused", "recorded_only")]
+    assert [second[name] for name in ("refused", "recorded_only")] == [
+        first[name] for name in ("refused", "recorded_only")
+    ]
     assert contents(empty) == before
 
 

@@ -41,7 +41,14 @@ def test_an_operation_of_every_type_makes_its_row(conn: Conn) -> None:
     workflow = uuid4()
     batch = [execution(workflow), step(workflow), transition(workflow), stamp(workflow), bridge_state(), heartbeat()]
     assert statuses(conn, batch) == ["applied"] * 6
-    tables = ("workflow_executions", "workflow_steps", "fsm_transitions", "fsm_states", "metadata_stamps", "bridge_states")
+    tables = (
+        "workflow_executions",
+        "workflow_steps",
+        "fsm_transitions",
+        "fsm_states",
+        "metadata_stamps",
+        "bridge_states",
+    )
     assert {table: count(conn, table) for table in (*tables, "node_registrations")} == dict.fromkeys(
         (*tables, "node_registrations"), 1
     )
@@ -100,7 +107,9 @@ def test_an_id_whose_time_lies_ahead_is_refused_too(conn: Conn) -> None:
 def test_a_timeless_operation_is_taken_and_orders_before_all(conn: Conn) -> None:
     workflow = uuid4()
     told = execution(workflow, namespace="told")
-    timeless = execution(workflow, namespace="timeless", occurred_at=TIMELESS, operation_id=derived_uuid7(TIMELESS, b"a"))
+    timeless = execution(
+        workflow, namespace="timeless", occurred_at=TIMELESS, operation_id=derived_uuid7(TIMELESS, b"a")
+    )
     assert statuses(conn, [told, timeless]) == ["applied", "applied"]
     assert conn.execute("select namespace from workflow_executions").fetchall() == [("told",)]
 
@@ -114,7 +123,9 @@ def test_a_bad_operation_harms_only_itself(conn: Conn, bad_positions: set[int]) 
     letters = conn.execute("select id, code, message from dead_letters").fetchall()
     assert {letter[0] for letter in letters} == {batch[n].operation_id for n in bad_positions}
     assert all(code == "VALIDATION_ERROR" and "22001" in message for _, code, message in letters)
-    assert [o.status for o in apply(conn, batch)] == ["refused" if n in bad_positions else "duplicate" for n in range(12)]
+    assert [o.status for o in apply(conn, batch)] == [
+        "refused" if n in bad_positions else "duplicate" for n in range(12)
+    ]
 
 
 def test_a_defect_refuses_only_what_fails_alone(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +144,9 @@ def test_a_defect_refuses_only_what_fails_alone(conn: Conn, monkeypatch: pytest.
     ]
 
 
-def test_a_defect_that_meets_everything_is_raised_and_refuses_nothing(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_that_meets_everything_is_raised_and_refuses_nothing(
+    conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> Any:
         raise KeyError("a defect")
 
@@ -190,7 +203,9 @@ def test_a_claim_waits_for_the_other_transaction_and_sees_how_it_ended(conn: Con
             batch_module.write(other, [operation], Limits())
             late.start()
             pid = (conn.info.backend_pid,)
-            wait_until(lambda: (watcher.execute(waiting, pid).fetchone() or (0,))[0], seconds=10, what="it waits for the claim")
+            wait_until(
+                lambda: (watcher.execute(waiting, pid).fetchone() or (0,))[0], seconds=10, what="it waits for the claim"
+            )
             assert results == []
         late.join(10)
     assert results == ["applied"]

@@ -82,7 +82,10 @@ def test_a_discarded_letter_stays_and_is_open_no_more(conn: Conn) -> None:
 
 def test_a_bus_record_is_repaired_as_a_record(conn: Conn) -> None:
     workflow = str(uuid4())
-    value = {"correlation_id": workflow, "workflow_step_data": bad_step(workflow_id=workflow, created_at=now().isoformat())}
+    value = {
+        "correlation_id": workflow,
+        "workflow_step_data": bad_step(workflow_id=workflow, created_at=now().isoformat()),
+    }
     record = map_record("dev.omninode-bridge.step-completed.v1", workflow, value)
     (outcome,) = apply(conn, [record])
     letter = letters.find(conn, outcome.operation_id)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-
 import psycopg
 import pytest
 
@@ -23,7 +22,10 @@ def grown(database_any: str) -> Iterator[Conn]:
     with store_connection(database_any) as conn:
         for start in range(0, 3000, 500):
             apply(conn, [transition() for _ in range(start, start + 500)])
-        conn.execute("insert into workflow_executions (id, correlation_id) select i, i from (select uuid_v7() i from generate_series(1, 3000)) n")
+        conn.execute(
+            "insert into workflow_executions (id, correlation_id) "
+            "select i, i from (select uuid_v7() i from generate_series(1, 3000)) n"
+        )
         conn.execute("analyze")
         for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
             conn.execute(psycopg.sql.SQL("reset {}").format(psycopg.sql.Identifier(name)))

@@ -1,0 +1,132 @@
+"""The client's asyncio face: the same, with waiting that leaves the loop free."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Literal, Self, TypedDict, Unpack
+from uuid import UUID
+
+from omninode_bridge.client import CLOSE_TIMEOUT_S, ClientStats, FleetClient, logger
+from omninode_bridge.errors import OnexError
+from omninode_bridge.handle import Handle
+from omninode_bridge.operation import Data
+from omninode_bridge.wire import Item
+
+
+class ClientOptions(TypedDict, total=False):
+    """The options of `FleetClient`."""
+
+    result_backend_url: str | None
+    key_prefix: str
+    max_pending: int
+    max_pending_bytes: int
+    when_full: Literal["block", "raise"]
+    linger: timedelta
+    batch_operations: int
+    batch_bytes: int
+    max_in_flight: int
+    queue: str
+
+
+class AsyncFleetClient:
+    """As `FleetClient`, for any number of event loops; a handle is awaited, on whichever loop runs.
+
+    Sending and confirming happen in the same two threads, so a busy loop delays no batch.
+    """
+
+    def __init__(self, broker_url: str, **options: Unpack[ClientOptions]) -> None:
+        self._client = FleetClient(broker_url, **options)
+
+    async def submit(
+        self, item: Item | Data, *, correlation_id: UUID | None = None, occurred_at: datetime | None = None
+    ) -> Handle:
+        """Take one operation; waits for room where the client is full and not told to raise. Raises as the other one.
+
+        Cancelled while it waits, it has not taken the operation.
+        """
+        handle, text = self._client._prepare(item, correlation_id, occurred_at)
+        await self._put(handle, text)
+        return handle
+
+    async def submit_many(self, items: Iterable[Item | Data]) -> list[Handle]:
+        """Take each item, in order; raises as the other one. Cancelled, it may have taken the first of them."""
+        client = self._client
+        prepared = [client._prepare(item, None, None) for item in items]
+        handles, texts = [handle for handle, _ in prepared], [text for _, text in prepared]
+        if not client._pending.put_all(handles, texts):
+            client._check_may_wait()
+            for handle, text in prepared:
+                await self._put(handle, text)
+        return handles
+
+    async def flush(self, timeout_s: float | None = None) -> None:
+        """Wait until everything submitted before is confirmed. Raises OnexError TIMEOUT as the other one."""
+        self._client._home.check_process()
+        if not await self._confirmed(timeout_s):
+            raise self._client._unconfirmed(f"not confirmed within {timeout_s} s")
+
+    async def close(self, timeout_s: float | None = CLOSE_TIMEOUT_S) -> None:
+        """Take nothing more, wait for the confirmations, and stop. Raises OnexError TIMEOUT as the other one."""
+        self._client._home.check_process()
+        self._client._pending.refuse_more()
+        try:
+            await self._confirmed(timeout_s)
+        finally:
+            await asyncio.to_thread(self._client.close, 0)
+
+    def stats(self) -> ClientStats:
+        return self._client.stats()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.close()
+            return
+        try:
+            await self.close()
+        except OnexError as unconfirmed:  # the block's own error is the one to see
+            logger.warning("%s", unconfirmed)
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._client)[1:]}"
+
+    async def _put(self, handle: Handle, text: bytes) -> None:
+        pending = self._client._pending
+        if not pending.put(handle, text):
+            self._client._check_may_wait()
+            await self._until(lambda: pending.put(handle, text), None)
+
+    async def _confirmed(self, timeout_s: float | None) -> bool:
+        pending = self._client._pending
+        number = pending.submitted
+        await self._until(lambda: pending.stopped or pending.confirmed_before(number), timeout_s)
+        return pending.confirmed_before(number)
+
+    async def _until(self, succeeds: Callable[[], bool], timeout_s: float | None) -> None:
+        """Try at each progress until it succeeds or the time is over."""
+        pending, loop = self._client._pending, asyncio.get_running_loop()
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        while True:
+            progress = asyncio.Event()
+
+            def wake(progress: asyncio.Event = progress) -> None:
+                try:
+                    loop.call_soon_threadsafe(progress.set)
+                except RuntimeError:  # the loop was closed meanwhile: nobody waits
+                    logger.debug("a loop was closed while it waited for the fleet")
+
+            pending.watch(wake)  # before the try, so that no progress falls between the two
+            try:
+                if succeeds():
+                    return
+                async with asyncio.timeout_at(deadline):
+                    await progress.wait()
+            except TimeoutError:
+                return
+            finally:
+                pending.unwatch(wake)

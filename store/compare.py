@@ -1,0 +1,205 @@
+"""Whether the database holds what the reference fold says: row by row, column by column, and nothing beside it.
+
+Only what the fold knows is looked at, so a database that others write to as well can be checked too.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+from psycopg import Connection
+from psycopg.types.json import set_json_loads
+
+from omninode_bridge.operation import Operation
+from store.fold import Fold, Key, Row, Rows
+from store.statements import statement
+
+CHUNK_ROWS = 1000  # keys a query; more make it no faster
+
+
+class Difference(NamedTuple):
+    """One thing that is not as the fold says; `column` is None where the whole row is missing."""
+
+    table: str
+    key: Key
+    column: str | None
+    expected: Any
+    found: Any
+
+    def __str__(self) -> str:
+        key = " ".join(map(str, self.key)) if isinstance(self.key, tuple) else self.key
+        if self.column is None:
+            return f"{self.table} {key}: no such row"
+        return f"{self.table} {key}: {self.column} is {self.found!r}, not {self.expected!r}"
+
+
+class _Table(NamedTuple):
+    """How a table is read: the statement, and the key's columns, which are also the names of its parameters."""
+
+    statement: str
+    key: tuple[str, ...]
+
+
+class _Owned(NamedTuple):
+    """Rows that are counted per owner: a row too many has a key that the fold does not know."""
+
+    statement: str
+    owner: tuple[str, ...]  # the owner's key, as columns of the row
+
+
+_TABLES = {
+    "workflow_executions": _Table("fold_workflows", ("correlation_id",)),
+    "workflow_steps": _Table("fold_steps", ("id",)),
+    "fsm_transitions": _Table("fold_transitions", ("id",)),
+    "fsm_states": _Table("fold_states", ("entity_type", "entity_id")),
+    "metadata_stamps": _Table("fold_stamps", ("id",)),
+    "bridge_states": _Table("fold_bridge_states", ("bridge_id", "namespace")),
+    "node_registrations": _Table("fold_nodes", ("node_id",)),
+    "event_logs": _Table("fold_events", ("id",)),
+}
+_OWNED = {
+    "workflow_steps": _Owned("count_steps", ("workflow_id",)),
+    "metadata_stamps": _Owned("count_stamps", ("workflow_id",)),
+    "fsm_transitions": _Owned("count_transitions", ("entity_type", "entity_id")),
+}
+
+
+class Comparison:
+    """A comparison in pieces, for a fold that is drained as it goes.
+
+        comparison.check(fold.drain())   # now and then
+        comparison.check(fold.rows())    # at the end: what is left
+        comparison.finish()
+
+    differences  the first `limit` of them
+    total        how many there were
+    rows         rows of the fold that were looked at, per table
+    """
+
+    def __init__(self, conn: Connection[Any], *, limit: int = 20) -> None:
+        self.differences: list[Difference] = []
+        self.total = 0
+        self.rows: Counter[str] = Counter()
+        self._limit = limit
+        self._cursor = conn.cursor(binary=True)
+        set_json_loads(orjson.loads, self._cursor)
+        self._owned: dict[str, Counter[Key]] = {table: Counter() for table in _OWNED}
+        self._workflows: set[Key] = set()
+
+    def check(self, rows: Rows) -> None:
+        """Compare these rows of the fold with the database's."""
+        for table, expected in rows.items():
+            for keys in _chunks(expected):
+                self._check_chunk(table, {key: expected[key] for key in keys})
+            self.rows[table] += len(expected)
+            self._count_owned(table, expected.values())
+        self._workflows.update(rows.get("workflow_executions", ()))
+
+    def finish(self) -> None:
+        """Look for rows that belong to what was checked and that the fold does not have; call it once, at the end."""
+        for table, owned in _OWNED.items():
+            expected = self._owned[table]
+            owners = {*expected, *(self._workflows if owned.owner == ("workflow_id",) else ())}
+            for keys in _chunks(owners):
+                self._cursor.execute(statement(owned.statement), _parameters(owned.owner, keys))
+                found = {_key(row[:-1]): row[-1] for row in self._cursor.fetchall()}
+                for key in keys:
+                    if found.get(key, 0) != expected[key]:
+                        self._note(Difference(table, key, "count", expected[key], found.get(key, 0)))
+
+    def _check_chunk(self, table: str, expected: Mapping[Key, Row]) -> None:
+        spec = _TABLES[table]
+        self._cursor.execute(statement(spec.statement), _parameters(spec.key, expected))
+        columns = [column.name for column in self._cursor.description or ()]
+        found = {_key(row[name] for name in spec.key): row for row in _as_dicts(columns, self._cursor.fetchall())}
+        for key, row in expected.items():
+            if key not in found:
+                self._note(Difference(table, key, None, row, None))
+                continue
+            for column, value in row.items():
+                if not same(value, found[key][column]):
+                    self._note(Difference(table, key, column, value, found[key][column]))
+
+    def _count_owned(self, table: str, rows: Iterable[Row]) -> None:
+        if table in _OWNED:
+            owner = _OWNED[table].owner
+            keys = (_key(row[name] for name in owner) for row in rows)
+            self._owned[table].update(key for key in keys if key is not None)
+
+    def _note(self, difference: Difference) -> None:
+        self.total += 1
+        if len(self.differences) < self._limit:
+            self.differences.append(difference)
+
+
+def differences(conn: Connection[Any], fold_rows: Rows, *, limit: int = 20) -> list[Difference]:
+    """What differs between the database and the rows of a fold, the first `limit` of it; empty when all is well."""
+    comparison = Comparison(conn, limit=limit)
+    comparison.check(fold_rows)
+    comparison.finish()
+    return comparison.differences
+
+
+def compare_stream(conn: Connection[Any], operations: Iterable[Operation], *, limit: int = 20) -> Comparison:
+    """Fold the operations and compare, keeping only what can still change: for streams of millions."""
+    fold, comparison = Fold(), Comparison(conn, limit=limit)
+    source = iter(operations)
+    while piece := list(islice(source, 5 * CHUNK_ROWS)):
+        for operation in piece:
+            fold.add(operation)
+        comparison.check(fold.drain())
+    comparison.check(fold.rows())
+    comparison.finish()
+    return comparison
+
+
+def same(expected: object, found: object) -> bool:
+    """Equal as columns and JSON are: 1 and 1.0 are the same number, true is no number."""
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and expected.keys() == found.keys()
+            and all(same(value, found[key]) for key, value in expected.items())
+        )
+    if isinstance(expected, list):
+        return (
+            isinstance(found, list)
+            and len(expected) == len(found)
+            and all(same(one, other) for one, other in zip(expected, found, strict=True))
+        )
+    if isinstance(expected, bool) or isinstance(found, bool):
+        return expected is found
+    if isinstance(expected, float) and isinstance(found, int):  # jsonb keeps 1e300 as an integer of 301 digits
+        return expected == float(found)
+    return expected == found
+
+
+def _as_dicts(columns: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
+    return (dict(zip(columns, row, strict=True)) for row in rows)
+
+
+def _chunks(keys: Iterable[Key]) -> Iterator[list[Key]]:
+    """The keys in order, so that neighbours in an index are read together, at most `CHUNK_ROWS` at a time."""
+    ordered = iter(sorted(keys, key=_order))
+    while chunk := list(islice(ordered, CHUNK_ROWS)):
+        yield chunk
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _key(values: Iterable[Any]) -> Key:
+    """The key as the fold writes it."""
+    key = tuple(values)
+    single: UUID | str = key[0]
+    return key if len(key) > 1 else single
+
+
+def _parameters(columns: tuple[str, ...], keys: Iterable[Key]) -> dict[str, list[Any]]:
+    """An array for each of the key's columns."""
+    given = [_order(key) for key in keys]
+    return {column: [key[position] for key in given] for position, column in enumerate(columns)}

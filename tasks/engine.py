@@ -1,0 +1,36 @@
+"""What a task needs of the worker that runs it."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from store.apply import Limits
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """A way to the database that knows when to leave it alone."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def run(self, work: Callable[[Any], T]) -> T:
+        """Call `work` with a connection in autocommit mode.
+
+        Raises Outage when the database is away: the task gives its message back. Whatever else `work` raises comes
+        through.
+        """
+        ...
+
+    @property
+    def settled_total(self) -> int:
+        """Operations counted so far."""
+        ...
+
+    def settled(self, operations: int) -> None:
+        """Count operations whose outcome is committed."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not longer than the worker lives."""
+        ...

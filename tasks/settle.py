@@ -1,0 +1,99 @@
+"""From operations to the answer of a task: applied, or given back to the broker; no exception of ours escapes.
+
+outcomes of every operation   -> the task's result, then the acknowledgement
+the database is away          -> the message goes back to its queue; nothing is stored as a result
+a defect, for the whole batch -> tried again, a little later each time. If other batches passed meanwhile it is this
+                                 one: its operations are kept as dead letters, `INTERNAL_ERROR`. If none did, the
+                                 defect is the fleet's, and the message goes back to wait for a better one
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from celery.exceptions import Reject
+
+from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.outcome import Outcome
+from omninode_bridge.wire import Item, encode_outcomes, refusal_of
+from store.apply import apply
+from store.errors import Outage
+from tasks.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+DEFECT_DELAYS_S = (0.2, 1.0, 5.0)  # between tries after a defect; the sum stays far below the visibility timeout
+SLOW_MS = 100.0
+VERY_SLOW_MS = 1000.0
+
+
+def settle(engine: Engine, items: Sequence[Item], *, task_id: str, task_name: str) -> dict[str, Any]:
+    """Apply the operations and give the task's result.
+
+    Raises celery's Reject (requeue) when the message must stay in the broker.
+    """
+    started = time.perf_counter()
+    fields = {"task_id": task_id, "task_name": task_name, **_correlation(items)}
+    try:
+        outcomes = _apply(engine, items, fields)
+    except Outage as outage:
+        logger.warning(
+            "batch_returned", extra={"fields": fields | {"operations": len(items), "reason": outage.message}}
+        )
+        raise Reject("the database is away", requeue=True) from None
+    engine.settled(len(outcomes))
+    _log_settled(outcomes, fields, took_ms=(time.perf_counter() - started) * 1000)
+    return encode_outcomes(outcomes)
+
+
+def _apply(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> list[Outcome]:
+    settled_before = engine.settled_total
+    for delay_s in DEFECT_DELAYS_S:
+        try:
+            return engine.run(lambda conn: apply(conn, items, limits=engine.limits))
+        except Outage:
+            raise
+        except Exception:
+            logger.exception("batch_defect", extra={"fields": fields | {"operations": len(items)}})
+            engine.wait(delay_s)
+    if engine.settled_total == settled_before:
+        raise Outage("a defect meets every batch")
+    return _keep_all(engine, items, fields)
+
+
+def _keep_all(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> list[Outcome]:
+    message = "operation: a defect of the fleet; its log tells more"
+    refusals = [refusal_of(item, EnumCoreErrorCode.INTERNAL_ERROR, message) for item in items]
+    try:
+        return engine.run(lambda conn: apply(conn, refusals, limits=engine.limits))
+    except Outage:
+        raise
+    except Exception:
+        logger.exception("batch_defect_not_kept", extra={"fields": fields | {"operations": len(items)}})
+        raise Outage("a defect keeps the operations from being applied and from being kept") from None
+
+
+def _correlation(items: Sequence[Item]) -> dict[str, Any]:
+    """The correlation id of a batch that has exactly one; else how many there are."""
+    found = {item.correlation_id for item in items if item.correlation_id is not None}
+    if len(found) == 1:
+        return {"correlation_id": str(found.pop())}
+    return {"correlation_ids": len(found)}
+
+
+def _log_settled(outcomes: Sequence[Outcome], fields: dict[str, Any], *, took_ms: float) -> None:
+    counts = dict.fromkeys(("applied", "duplicate", "refused"), 0)
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+    category, level = performance(took_ms)
+    result = {"operations": len(outcomes), **counts}
+    timing = {"execution_time_ms": round(took_ms, 3), "performance_category": category}
+    logger.log(level, "batch_settled", extra={"fields": fields | result | timing})
+
+
+def performance(took_ms: float) -> tuple[str, int]:
+    """How long that was in a word, and the level to log it at."""
+    if took_ms < SLOW_MS:
+        return "fast", logging.INFO
+    return ("slow", logging.INFO) if took_ms < VERY_SLOW_MS else ("very_slow", logging.WARNING)

@@ -1,0 +1,68 @@
+"""What Flower, remote control and logs are told of a task's arguments."""
+
+import json
+
+import pytest
+
+from worker.request import shown_arguments
+
+STEP = {"workflow_id": "0198c0de-0000-7000-8000-000000000000", "step_name": "very secret"}
+BATCH = [
+    {"operation_type": "persist_workflow_step", "data": STEP},
+    {"operation_type": "persist_workflow_step", "data": STEP},
+    {"operation_type": "update_node_heartbeat", "data": {"node_id": "very secret"}},
+]
+
+
+def shown(*args: object, header: object = None, task: str = "omninode.persist_batch", **kwargs: object) -> str:
+    return shown_arguments(header, task_name=task, args=args, kwargs=kwargs)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    ["1 operation", "0 operations", "3 operations: 2 workflow_step, 1 node_heartbeat"],
+)
+def test_a_sender_s_summary_is_shown_as_it_is(summary: str) -> None:
+    assert shown("[", header=summary) == summary
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        7,
+        '(\'[{"data": "very secret"}]\',)',
+        "1 operation: very secret",
+        "1 operation: 1 very-secret",
+        "1 operation\nvery secret",
+        "1 operations: 1 a" + ", 1 b" * 200,
+    ],
+)
+def test_anything_else_is_counted_anew(header: object) -> None:
+    assert shown(json.dumps(BATCH), header=header) == "3 operations: 2 workflow_step, 1 node_heartbeat"
+
+
+def test_a_named_task_counts_what_does_not_name_itself_as_its_own() -> None:
+    task = "omninode.persist_workflow_step"
+    assert shown(STEP, task=task) == "1 operation: 1 workflow_step"
+    assert shown([STEP, STEP], task=task) == "2 operations: 2 workflow_step"
+    assert shown(task=task, **STEP) == "1 operation: 1 workflow_step"
+    assert shown(json.dumps([STEP]), task=task) == "1 operation: 1 workflow_step"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["very secret", ["very secret"], [{"operation_type": "very secret"}], [{"operation_type": 7}], 7, None, [[]]],
+)
+def test_what_cannot_be_read_is_counted_as_other(value: object) -> None:
+    assert shown(value) == "1 operation: 1 other"
+
+
+def test_a_task_without_arguments_shows_none() -> None:
+    assert shown(task="omninode.ensure_partitions") == "()"
+
+
+def test_many_kinds_are_counted_together() -> None:
+    kinds = [{"operation_type": f"kind_{chr(97 + n)}"} for n in range(26)]
+    assert shown(kinds) == "26 operations"

@@ -1,0 +1,1 @@
+"""The program: Celery app, settings, process life, embedded services, command line."""

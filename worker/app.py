@@ -1,0 +1,120 @@
+"""The fleet's Celery app: what worker, beat, Flower and the command line have in common."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.worker.components import Hub
+
+import tasks.housekeeping
+import tasks.persist
+from omninode_bridge.broker import celery_settings
+from store.apply import Limits
+from worker.breaker import Breaker, BreakerConfig
+from worker.consuming import Consuming
+from worker.gate import Gate
+from worker.pool import Pool, PoolConfig
+from worker.schedule import beat_schedule
+from worker.settings import Settings, settings
+
+
+class FleetApp(Celery):  # type: ignore[misc]  # celery has no types
+    """A Celery app that knows its worker's way to the database; nothing is opened before a worker starts."""
+
+    gate: Gate
+
+
+class DatabaseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+    """Part of the worker: opens the connections in the process that uses them."""
+
+    requires = (Hub,)
+
+    def start(self, worker: Any) -> None:
+        worker.app.gate.open()
+
+    def close(self, worker: Any) -> None:
+        worker.app.gate.stop_waiting()
+
+
+def make_app(settings: Settings) -> FleetApp:
+    """A Celery app with the fleet's tasks, as the settings say. Connects to nothing."""
+    app = FleetApp("omninode-bridge-fleet", task_cls="worker.request:FleetTask", set_as_current=False)
+    app.conf.update(fleet_settings(settings))
+    app.gate = make_gate(settings)
+    tasks.persist.register(app, app.gate)
+    tasks.housekeeping.register(
+        app, app.gate, days_back=settings.partitions_days_back, days_ahead=settings.partitions_days_ahead
+    )
+    app.steps["worker"].add(DatabaseStep)
+    app.steps["consumer"].add(Consuming)
+    return app
+
+
+def fleet_settings(settings: Settings) -> dict[str, Any]:
+    """What fleet and clients agree on, and what workers and beat add; docs/fleet.md gives the reasons."""
+    agreed = celery_settings(
+        broker_url=settings.broker_url,
+        result_backend_url=settings.result_backend_url,
+        key_prefix=settings.broker_key_prefix,
+        result_expires_s=settings.result_expires_s,
+    )
+    # The answer of a committed batch is worth waiting for: one that cannot be stored would turn into a failure.
+    forever = {"retry_policy": {"max_retries": None, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1}}
+    return agreed | {
+        "result_backend_transport_options": agreed["result_backend_transport_options"] | forever,
+        "result_backend_always_retry": True,
+        "result_backend_base_sleep_between_retries_ms": 100,
+        "result_backend_max_sleep_between_retries_ms": 2000,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_concurrency": settings.worker_threads,
+        "worker_prefetch_multiplier": 2,
+        "worker_disable_prefetch": False,
+        "worker_enable_prefetch_count_reduction": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_send_task_events": True,
+        "worker_disable_rate_limits": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "beat_schedule": beat_schedule(),
+        "beat_max_loop_interval": 60,
+    }
+
+
+def make_gate(settings: Settings) -> Gate:
+    return Gate(
+        pool=Pool(
+            PoolConfig(
+                database_url=settings.database_url,
+                application_name="omninode-bridge-fleet",
+                min_size=settings.pool_min_size,
+                max_size=settings.pool_max_size,
+                timeout_ms=settings.pool_timeout_ms,
+                connect_timeout_s=settings.connect_timeout_s,
+                statement_timeout_ms=settings.statement_timeout_ms,
+                lock_timeout_ms=settings.lock_timeout_ms,
+                idle_in_transaction_timeout_ms=settings.idle_in_transaction_timeout_ms,
+                exhaustion_threshold_percent=settings.pool_exhaustion_percent,
+            )
+        ),
+        breaker=Breaker(
+            BreakerConfig(
+                failure_threshold=settings.breaker_failure_threshold,
+                window_s=settings.breaker_window_s,
+                open_s=settings.breaker_open_s,
+                probe_interval_s=settings.breaker_probe_interval_s,
+                half_open_max_calls=settings.breaker_half_open_max_calls,
+                half_open_successes=settings.breaker_half_open_successes,
+            ),
+            now=time.monotonic(),
+        ),
+        limits=Limits(
+            future_limit=timedelta(seconds=settings.future_limit_s),
+            horizon=timedelta(days=settings.ledger_horizon_days),
+            log_consumed_events=settings.log_consumed_events,
+        ),
+    )
+
+
+app = make_app(settings())

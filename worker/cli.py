@@ -1,0 +1,53 @@
+"""The `fleet` command. A subcommand's module is imported when it is run, so that `fleet --help` answers at once."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from worker.errors import FleetError
+
+# name -> module:function, and the line that `fleet --help` shows
+COMMANDS = {
+    "up": ("worker.cli_stack:up", "Start a whole fleet on this machine."),
+    "down": ("worker.cli_stack:down", "Stop the fleet that `up` started."),
+    "worker": ("worker.cli_process:worker", "Run one worker process."),
+    "beat": ("worker.cli_process:beat", "Run the scheduler: one in a fleet."),
+    "flower": ("worker.cli_process:flower", "Run Flower, the page that shows the fleet at work."),
+    "settings": ("worker.cli_process:show_settings", "Show every setting as this environment gives it."),
+    "migrate": ("worker.cli_migrate:migrate", "Bring the database's schema up, down, or say where it stands."),
+    "status": ("worker.cli_status:status_command", "Queues, workers, rates, outcomes, dead letters."),
+    "health": ("worker.cli_status:health_command", "Exit code 0 when this host's part of the fleet works."),
+    "ingest": ("worker.cli_ingest:ingest_command", "Submit bus records from a file and wait for their confirmation."),
+    "dlq": ("worker.cli_dlq:dlq_command", "Work on dead letters: what was refused, and why."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are import paths."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FleetError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def main() -> None:
+    """The fleet that makes what bridge nodes did durable."""

@@ -1,0 +1,89 @@
+"""What Celery tells others of a task: a summary of its operations, never what is in them.
+
+Task arguments appear in events (Flower), in the answers of remote control and in logs. All of them take them from the
+request, so they are replaced there.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from celery import Task
+from celery.worker.request import Request
+
+from omninode_bridge.broker import DEFAULT_QUEUE, PERSIST_BATCH_TASK, queue_of
+from omninode_bridge.errors import invalid, quoted
+from omninode_bridge.wire import summary_of
+
+_SUMMARY = re.compile(r"\d{1,5} operations?(: \d{1,5} [a-z_]{1,40}(, \d{1,5} [a-z_]{1,40}){0,19})?")
+_NAME = re.compile(r"[a-z_]{1,40}")
+RESULT_CHARS = 120  # "{'operations': 250, 'applied': 250, 'rest': []}" and a little
+OTHER = "other"
+
+
+class FleetRequest(Request):  # type: ignore[misc]  # celery has no types
+    """A request whose arguments are shown as a summary."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        sent = self._request_dict.get("argsrepr")
+        self._argsrepr = shown_arguments(sent, task_name=self._type, args=self._args, kwargs=self._kwargs)
+        self._kwargsrepr = "{}"
+        # The tracer reads these for its log lines, and falls back to the arguments themselves where they are empty.
+        self._request_dict["argsrepr"] = self._argsrepr
+        self._request_dict["kwargsrepr"] = self._kwargsrepr
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What remote control answers; Celery's own would hand out the arguments."""
+        info: dict[str, Any] = super().info(safe=True)
+        return info
+
+
+class FleetTask(Task):  # type: ignore[misc]  # celery has no types
+    """Every task of the fleet: acknowledged when done, requeued when its worker is lost, shown as a summary."""
+
+    Request = "worker.request:FleetRequest"
+    acks_late = True
+    reject_on_worker_lost = True
+    resultrepr_maxsize = RESULT_CHARS
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Refuse a task from a queue that is not its own: who may write to one queue may ask for its tasks only."""
+        queue = (self.request.delivery_info or {}).get("routing_key")
+        if queue not in (queue_of(self.name), DEFAULT_QUEUE):
+            raise invalid(f"{self.name}: not taken from the queue {quoted(queue)}")
+
+
+def shown_arguments(header: object, *, task_name: str, args: object, kwargs: object) -> str:
+    """The summary that the sender gave, where it is one; else counted from the message."""
+    if isinstance(header, str) and _SUMMARY.fullmatch(header):
+        return header
+    task_type = None if task_name == PERSIST_BATCH_TASK else task_name.removeprefix("omninode.")
+    given = list(args) if isinstance(args, list | tuple) else []
+    if isinstance(kwargs, Mapping) and kwargs:
+        given += (
+            kwargs.values() if task_type is None else [kwargs]
+        )  # a named task takes an operation's fields as keywords
+    if not given:
+        return "()"
+    counts: dict[str, int] = {}
+    for raw in _operations(given[0] if len(given) == 1 else given):
+        kind = raw.get("operation_type", task_type) if isinstance(raw, Mapping) else None
+        name = _short(kind) if isinstance(kind, str) else OTHER
+        counts[name] = counts.get(name, 0) + 1
+    return summary_of(counts) if len(counts) <= 20 else f"{sum(counts.values())} operations"
+
+
+def _operations(value: object) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            return [None]
+    return value if isinstance(value, list) else [value]
+
+
+def _short(operation_type: str) -> str:
+    name = operation_type.removeprefix("persist_").removeprefix("update_")
+    return name if _NAME.fullmatch(name) else OTHER

@@ -1,0 +1,246 @@
+"""Every setting of the fleet: the one place that reads the environment.
+
+A setting `worker_threads` is the variable OMNINODE_WORKER_THREADS, or a file `omninode_worker_threads` in the directory
+that OMNINODE_SECRETS_DIR names (the environment wins). What is wrong is reported by name, all of it at once. URLs may
+hold passwords: `repr` shows them masked, and `masked(url)` is what logs get.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.errors import FleetError
+
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout
+PREFIX = "OMNINODE_"
+DATABASE_SCHEMES = ("postgresql", "postgres")
+BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
+BACKEND_SCHEMES = ("redis", "rediss", "sentinel")
+
+
+class SettingsError(FleetError):
+    """One or more settings are wrong or missing; the message names each variable on a line of its own."""
+
+    exit_code = 2
+
+
+def masked(url: str) -> str:
+    """The URL without its passwords, for logs and `repr`."""
+    url = re.sub(r"(://[^:@/]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&;]\w*password=)[^&;]*", r"\1***", url)
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if url and (url.partition("://")[0] not in schemes or "://" not in url):
+            raise ValueError(f"must be a URL that starts with one of {', '.join(f'{s}://' for s in schemes)}")
+        return url
+
+    return AfterValidator(check)
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _backend(data: dict[str, Any]) -> str:
+    broker: str = data.get("broker_url", "")
+    return broker if broker.partition("://")[0] in BACKEND_SCHEMES else ""
+
+
+DatabaseUrl = Annotated[str, _url(*DATABASE_SCHEMES)]
+BrokerUrl = Annotated[str, _url(*BROKER_SCHEMES)]
+BackendUrl = Annotated[str, _url(*BACKEND_SCHEMES)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Milliseconds = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Days = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """The fleet's settings, frozen. An empty URL means "not given": `require` names those that a command needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    database_url: DatabaseUrl = Field("", description="PostgreSQL, 15 or newer; `fleet up` starts its own when empty")
+    broker_url: BrokerUrl = Field("", description="Redis, Valkey or RabbitMQ; `fleet up` starts its own when empty")
+    result_backend_url: BackendUrl = Field(
+        default_factory=_backend, description="where confirmations lie; the broker itself, unless that is RabbitMQ"
+    )
+    broker_key_prefix: str = Field("", description="before every key in the broker; give one when it is shared")
+    data_dir: Path = Field(Path(".fleet"), description="where `fleet up` keeps data, logs and secrets")
+    secrets_dir: Path | None = Field(None, description="directory of files named like these variables, in lower case")
+
+    flower_url: str = Field("", description="where Flower is reached; told to users, not used to bind")
+    flower_host: str = Field("127.0.0.1", description="address that Flower binds")
+    flower_port: Port = Field(5555, description="port that Flower binds; `fleet up` takes a free one when not given")
+    flower_user: str = Field("fleet", min_length=1, pattern="^[^:]+$", description="Flower's login")
+    flower_password: SecretStr = Field(
+        SecretStr(""), description="Flower's password; without one Flower does not start; `fleet up` makes its own"
+    )
+
+    log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    log_format: Literal["json", "console"] = Field("json", description="json (a line per record) or console")
+
+    worker_threads: Count = Field(4, description="threads of one worker process")
+    worker_queues: Names = Field(
+        ("persist", "intents", "queries", "housekeeping", "celery"), description="queues a worker takes, by comma"
+    )
+    soft_shutdown_s: Seconds = Field(20, description="how long a stopping worker may finish what it has begun")
+
+    pool_min_size: Count = Field(1, description="connections that a worker keeps open")
+    pool_max_size: Count = Field(8, description="connections that a worker opens at most")
+    pool_timeout_ms: Milliseconds = Field(2000, description="wait for a connection; longer counts as an outage")
+    pool_exhaustion_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        90, description="pool use from which a warning is logged"
+    )
+    connect_timeout_s: Seconds = Field(5, description="limit of one connection attempt")
+    statement_timeout_ms: Milliseconds = Field(30000, description="limit of one statement")
+    lock_timeout_ms: Milliseconds = Field(2000, description="limit of one wait for a lock")
+    idle_in_transaction_timeout_ms: Milliseconds = Field(30000, description="limit of an idle open transaction")
+
+    breaker_failure_threshold: Count = Field(5, description="consecutive outages that open the breaker")
+    breaker_window_s: Seconds = Field(30, description="time within which they must fall")
+    breaker_open_s: Seconds = Field(60, description="open for this long at most, then half-open")
+    breaker_probe_interval_s: Seconds = Field(1, description="time between probes while open")
+    breaker_half_open_max_calls: Count = Field(3, description="trial calls while half-open")
+    breaker_half_open_successes: Count = Field(2, description="successes among them that close the breaker")
+
+    future_limit_s: Seconds = Field(3600, description="an operation further ahead of the database's clock is refused")
+    ledger_horizon_days: Days = Field(7, description="how long the ledger remembers an operation's id")
+    partitions_days_back: Days = Field(8, description="day partitions kept ready behind today")
+    partitions_days_ahead: Days = Field(3, description="day partitions kept ready ahead of today")
+    log_consumed_events: bool = Field(True, description="write consumed events to event_logs too")
+
+    client_max_pending: Count = Field(100000, description="unconfirmed operations a client holds before it blocks")
+    client_linger_ms: Annotated[int, Field(ge=0, le=1000)] = Field(5, description="wait for a batch to fill")
+    client_batch_operations: Annotated[int, Field(ge=1, le=1000)] = Field(250, description="operations in a message")
+    client_batch_bytes: Annotated[int, Field(ge=1024, le=4 << 20)] = Field(262144, description="bytes in a message")
+    result_expires_s: Count = Field(3600, description="how long the broker keeps a confirmation")
+
+    pg_bin: Path | None = Field(
+        None, validation_alias="FLEET_PG_BIN", description="bin directory of an own PostgreSQL for `fleet up`"
+    )
+    broker_bin: Path | None = Field(
+        None, validation_alias="FLEET_BROKER_BIN", description="an own valkey-server or redis-server for `fleet up`"
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        wrong = []
+        if self.pool_min_size > self.pool_max_size:
+            wrong.append(f"{env_name('pool_min_size')} is greater than {env_name('pool_max_size')}")
+        if self.breaker_half_open_successes > self.breaker_half_open_max_calls:
+            names = env_name("breaker_half_open_successes"), env_name("breaker_half_open_max_calls")
+            wrong.append("{} is greater than {}".format(*names))
+        if self.partitions_days_back < self.ledger_horizon_days:
+            wrong.append(f"{env_name('partitions_days_back')} is less than {env_name('ledger_horizon_days')}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, masked(value) if isinstance(value, str) else value
+
+    @classmethod
+    def load(cls, *, require: Iterable[str] = (), **given: Any) -> Self:
+        """Read the environment; `given` wins over it; the fields named in `require` must not be empty.
+
+        Raises: SettingsError, with every wrong, missing or misspelt variable in it.
+        """
+        directory = given.get("secrets_dir") or os.environ.get(f"{PREFIX}SECRETS_DIR")
+        if directory and not Path(directory).is_dir():
+            raise SettingsError(f"settings:\n  {PREFIX}SECRETS_DIR: {directory} is no directory")
+        problems = _misspelt()
+        try:
+            loaded = cls(_secrets_dir=directory or None, **given)
+        except ValidationError as error:
+            raise _report(problems + _explain(error)) from None
+        problems += [f"{env_name(name)}: missing" for name in loaded.missing(*require)]
+        if problems:
+            raise _report(problems)
+        return loaded
+
+    def missing(self, *names: str) -> list[str]:
+        """Those of the named fields that have no value."""
+        values = ((name, getattr(self, name)) for name in names)
+        return [n for n, v in values if not (v.get_secret_value() if isinstance(v, SecretStr) else v)]
+
+    def require(self, *names: str) -> Self:
+        """Itself, when the named fields have values. Raises: SettingsError with all the missing ones."""
+        if missing := self.missing(*names):
+            raise _report([f"{env_name(name)}: missing" for name in missing])
+        return self
+
+
+def env_name(field: str) -> str:
+    """The variable that a field is read from."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def _report(problems: list[str]) -> SettingsError:
+    return SettingsError("settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        if item["type"] == "default_factory_not_called":  # follows from another wrong field, which is listed itself
+            continue
+        field = str(item["loc"][0]) if item["loc"] else ""
+        name = env_name(field) if field in Settings.model_fields else field
+        text = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {text}" if name else text)
+    return lines
+
+
+def _misspelt() -> list[str]:
+    """Variables that are almost, but not quite, one that is read. Others with the prefix may be somebody else's."""
+    known = {env_name(field) for field in Settings.model_fields}
+    unknown = (name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    near = ((name, difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.93)) for name in sorted(unknown))
+    return [f"{name}: unknown; is {match[0]} meant?" for name, match in near if match]
+
+
+_installed: list[Settings] = []
+
+
+def settings() -> Settings:
+    """The process's settings, read once, at the first call."""
+    if not _installed:
+        _installed.append(Settings.load())
+    return _installed[0]
+
+
+def install(value: Settings) -> None:
+    """Make `value` the process's settings: for a program that starts its own services and learns their URLs then."""
+    _installed[:] = [value]
+
+
+def child_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `variables` over it, for a command of this checkout that it starts."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **variables}

@@ -1,0 +1,201 @@
+"""The services of a whole fleet on one directory, in their order: PostgreSQL and broker, workers, beat, Flower.
+
+A server whose URL is given by a setting is used, not started.
+"""
+
+import asyncio
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from worker import broker, postgres
+from worker.account import unprivileged
+from worker.binaries import broker_binary, postgres_bin
+from worker.checks import file_written, flower_answers, worker_answers
+from worker.datadir import DataDir
+from worker.errors import FleetError
+from worker.launch import Launch, fleet_command
+from worker.settings import Settings, child_environment, install, masked
+from worker.supervisor import Service, Supervisor
+
+SETTLE_S = 10  # what a worker needs beyond its soft shutdown
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """What to start. A port that is not told is that of the last start, else a free one."""
+
+    data_dir: Path
+    workers: int = 2
+    beat: bool = True
+    flower: bool = True
+    postgres_port: int | None = None
+    broker_port: int | None = None
+    flower_port: int | None = None
+    echo: bool = True  # show the processes' lines
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise FleetError("the number of workers must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackEnv:
+    """A ready fleet: where things are, and the variables that a client or a `fleet` command needs."""
+
+    data_dir: Path
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    flower_url: str = ""
+    flower_user: str = ""
+    flower_password: str = field(default="", repr=False)
+
+    def variables(self) -> dict[str, str]:
+        """The lines of fleet.env; what has no value is left out."""
+        values = {
+            "OMNINODE_DATABASE_URL": self.database_url,
+            "OMNINODE_BROKER_URL": self.broker_url,
+            "OMNINODE_FLOWER_URL": self.flower_url,
+            "OMNINODE_FLOWER_USER": self.flower_user,
+            "OMNINODE_FLOWER_PASSWORD": self.flower_password,
+            "OMNINODE_DATA_DIR": str(self.data_dir),
+        }
+        return {name: value for name, value in values.items() if value}
+
+    def describe(self) -> str:
+        """Where everything is and how to stop it, for a person."""
+        env_file = shlex.quote(str(self.data_dir / "fleet.env"))
+        lines = [
+            "The fleet is ready.",
+            f"  PostgreSQL  {masked(self.database_url)}",
+            f"  Broker      {masked(self.broker_url)}",
+        ]
+        if self.flower_url:
+            lines.append(f"  Flower      {self.flower_url}   login {self.flower_user}, password {self.flower_password}")
+        lines += [
+            f"  Variables   set -a; . {env_file}; set +a",
+            f"  Stop        Ctrl-C here, or: fleet down --data-dir {shlex.quote(str(self.data_dir))}",
+        ]
+        return "\n".join(lines)
+
+
+class Stack:
+    """Makes the services from configuration and settings, and starts them. Raises: SettingsError when made."""
+
+    def __init__(self, config: StackConfig, directory: DataDir, supervisor: Supervisor) -> None:
+        self._config = config
+        self._directory = directory
+        self._supervisor = supervisor
+        self._settings = Settings.load()
+
+    async def start(self) -> StackEnv:
+        """Start everything, each when what it needs is ready. Raises: FleetError."""
+        database_url, broker_url = await self._servers()
+        await asyncio.to_thread(_migrate, database_url)
+        env = self._environment(database_url, broker_url)
+        install(Settings.load(database_url=database_url, broker_url=broker_url))
+        alone = self._ours(self._settings.broker_url, "broker_password")
+        names = [_worker_name(number, alone=alone) for number in range(1, self._config.workers + 1)]
+        await self._supervisor.start(*(self._worker(name, env.variables()) for name in names))
+        if self._config.beat:
+            await self._supervisor.start(self._beat(env.variables()))
+        if self._config.flower:
+            await self._supervisor.start(self._flower(env.variables(), port=int(env.flower_url.rpartition(":")[2])))
+        return env
+
+    def _ours(self, url: str, secret: str) -> bool:
+        """Whether the server is ours to start: no URL is given, or it is ours (a sourced fleet.env, say)."""
+        return not url or f":{self._directory.secret(secret)}@" in url
+
+    async def _servers(self) -> tuple[str, str]:
+        """Start the servers that are ours, together; returns the URLs of database and broker."""
+        database, queue = await asyncio.gather(self._postgres(), self._broker())
+        ours = [Service(launch=s.launch(), check=s.check, vital=True) for s in (database, queue) if s is not None]
+        # A group each, in this order: the broker is stopped before PostgreSQL, whichever was ready first.
+        await asyncio.gather(*(self._supervisor.start(service) for service in ours))
+        if database is not None:
+            await asyncio.to_thread(database.ensure_database)
+        return (
+            self._settings.database_url if database is None else database.url(),
+            self._settings.broker_url if queue is None else queue.url(),
+        )
+
+    async def _postgres(self) -> postgres.EmbeddedPostgres | None:
+        """Our PostgreSQL, ready to be started; None when another is used, which has answered."""
+        if not self._ours(self._settings.database_url, "postgres_password"):
+            await asyncio.to_thread(postgres.reach, self._settings.database_url)
+            return None
+        server = postgres.EmbeddedPostgres(
+            directory=self._directory.postgres,
+            bin_dir=postgres_bin(self._settings.pg_bin),
+            port=self._directory.port("postgres", self._config.postgres_port),
+            password=self._directory.secret("postgres_password"),
+            account=unprivileged(),
+        )
+        await asyncio.to_thread(server.prepare)
+        return server
+
+    async def _broker(self) -> broker.EmbeddedBroker | None:
+        """Our broker, ready to be started; None when another is used, which has answered."""
+        if not self._ours(self._settings.broker_url, "broker_password"):
+            await asyncio.to_thread(broker.reach, self._settings.broker_url)
+            return None
+        server = broker.EmbeddedBroker(
+            directory=self._directory.broker,
+            binary=broker_binary(self._settings.broker_bin),
+            port=self._directory.port("broker", self._config.broker_port),
+            password=self._directory.secret("broker_password"),
+        )
+        await asyncio.to_thread(server.prepare)
+        return server
+
+    def _environment(self, database_url: str, broker_url: str) -> StackEnv:
+        env = StackEnv(data_dir=self._directory.path, database_url=database_url, broker_url=broker_url)
+        if not self._config.flower:
+            return env
+        told = self._settings.flower_port if "flower_port" in self._settings.model_fields_set else None
+        host = self._settings.flower_host
+        port = self._directory.port("flower", self._config.flower_port or told, host=host)
+        given = self._settings.flower_password.get_secret_value()
+        return replace(
+            env,
+            flower_url=f"http://{host}:{port}",
+            flower_user=self._settings.flower_user,
+            flower_password=given or self._directory.secret("flower_password"),
+        )
+
+    def _worker(self, name: str, variables: Mapping[str, str]) -> Service:
+        grace_s = self._settings.soft_shutdown_s + SETTLE_S
+        launch = self._program(name, "worker", "--name", name, variables=variables, grace_s=grace_s)
+        return Service(launch=launch, check=partial(worker_answers, name))
+
+    def _beat(self, variables: Mapping[str, str]) -> Service:
+        schedule = self._directory.beat / "schedule"
+        launch = self._program("beat", "beat", "--schedule", str(schedule), variables=variables)
+        return Service(launch=launch, check=partial(file_written, schedule, time.time()))
+
+    def _flower(self, variables: Mapping[str, str], *, port: int) -> Service:
+        host = self._settings.flower_host
+        binds = {"OMNINODE_FLOWER_HOST": host, "OMNINODE_FLOWER_PORT": str(port)}
+        launch = self._program("flower", "flower", variables={**variables, **binds})
+        return Service(launch=launch, check=partial(flower_answers, host, port))
+
+    def _program(self, name: str, *words: str, variables: Mapping[str, str], grace_s: float = 10) -> Launch:
+        """One of the fleet's own commands, from this checkout whatever directory we were started in."""
+        environment = child_environment(variables)
+        return Launch(name=name, command=fleet_command(*words), environment=environment, grace_s=grace_s)
+
+
+def _worker_name(number: int, *, alone: bool) -> str:
+    """Names must differ among all workers of a broker, and a broker that is not ours may have others on this host."""
+    return f"worker{number}" if alone else f"worker{number}-{os.getpid()}"
+
+
+def _migrate(database_url: str) -> None:
+    from worker import migrate
+
+    migrate.up(database_url)
