@@ -116,7 +116,6 @@ class Dispatch:
             try:
                 self._listen()
                 failures = 0
-                self._trouble_over("confirming")
             except Exception as error:
                 failures += 1
                 self._trouble("confirming", error)
@@ -126,6 +125,8 @@ class Dispatch:
     def _listen(self) -> None:
         now = time.monotonic()
         told = self._confirmations.receive(max(0.0, min(self._pace.listen_s, self._sweep_at - now)))
+        if self._confirmations.listening:
+            self._trouble_over("confirming")
         if told == ("", b""):
             self._sweep(older_than_s=0.0)
         elif told is not None:

@@ -154,6 +154,7 @@ class Confirmations:
         self._task_id_prefix = task_id_prefix
         self._subscription: Any = None
         self._may_forget = True
+        self.listening = False  # whether the store has taken the subscription
 
     def receive(self, timeout_s: float) -> tuple[str, bytes] | None:
         """The next answer, as (task id, stored text), that the store tells within the time.
@@ -196,7 +197,7 @@ class Confirmations:
 
     def close(self) -> None:
         """Drop the connections; the next use connects anew."""
-        subscription, self._subscription = self._subscription, None
+        subscription, self._subscription, self.listening = self._subscription, None, False
         try:
             if subscription is not None:
                 subscription.close()
@@ -212,6 +213,7 @@ class Confirmations:
             if message is None:
                 return None
             if message["type"] == "psubscribe":
+                self.listening = True
                 return "", b""
             if message["type"] == "pmessage":
                 tail = bytes(message["channel"])[len(self._key_of_prefix) :]

@@ -26,6 +26,7 @@ Item = Operation | Refusal
 
 _VALIDATORS = {name: cls.__pydantic_validator__.validate_python for name, cls in OPERATION_CLASSES.items()}
 _ENVELOPE_FIELDS = ("operation_id", "correlation_id", "occurred_at", "digest", "event")
+_BESIDE_CONTENT = ("operation_id", "digest", "event")
 _OWN_TIMES = (
     "completed_at",
     "started_at",
@@ -247,7 +248,9 @@ def _content(raw: object, operation_type: str | None) -> object:
     """What the digest is of: everything as sent but the id itself and what the sender noted beside it."""
     if not isinstance(raw, dict):
         return raw
-    content = {key: value for key, value in raw.items() if key not in ("operation_id", "digest", "event")}
+    content = raw.copy()
+    for beside in _BESIDE_CONTENT:
+        content.pop(beside, None)
     if operation_type is not None:
         content.setdefault("operation_type", operation_type)
     return content

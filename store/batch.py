@@ -6,20 +6,22 @@ transitions and states, stamps, bridge states, nodes, events, dead letters; with
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from psycopg import Connection
+from psycopg.pq import TransactionStatus
 
 from omninode_bridge.operation import EventData, Operation
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item
-from store import bridge_states, dead_letters, events, ledger, nodes, stamps, steps, transitions, workflows
-
-_Families = dict[str, list[Any]]
+from store import bridge_states, dead_letters, events, ledger, nodes, transitions, workflows
+from store.rows import operation_rows
+from store.statements import statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +41,57 @@ class Limits:
 def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[Outcome]:
     """Make each operation's effect exactly once, in one transaction of its own.
 
+    All rows are built before the first of them is locked, and then sent in one go: others wait for PostgreSQL only.
     Returns one outcome per item, in order. Raises whatever psycopg raises; then nothing of the batch is committed.
     """
-    with conn.pipeline(), conn.transaction(), conn.cursor() as cursor:
+    with _transaction(conn), conn.cursor() as cursor:
         claimed = ledger.claim(cursor, batch, limits.future_limit)
-        families: _Families = defaultdict(list)
-        refused = list(claimed.refused)
-        for item in claimed.fresh:
-            if isinstance(item, Refusal):
-                refused.append(item)
-            else:
-                families[item.operation_type].append(item)
-        workflows.write(
-            cursor,
-            told=families["persist_workflow_execution"],
-            mentioned=families["persist_workflow_step"] + families["persist_metadata_stamp"],
-        )
-        steps.append(cursor, families["persist_workflow_step"])
-        transitions.append(cursor, families["persist_fsm_transition"])
-        stamps.append(cursor, families["persist_metadata_stamp"])
-        bridge_states.replace(cursor, families["persist_bridge_state"])
-        nodes.merge(cursor, families["update_node_heartbeat"])
-        events.append(cursor, _consumed(claimed.fresh, limits))
-        dead_letters.keep(cursor, refused)
-        return claimed.outcomes
+        for name, rows in statements_of(claimed.fresh, claimed.refused, limits):
+            cursor.execute(statement(name), {"rows": rows})
+    return claimed.outcomes
+
+
+@contextmanager
+def _transaction(conn: Connection[Any]) -> Iterator[None]:
+    """A transaction whose begin and commit travel with its statements; inside a caller's, a part of that.
+
+    psycopg's own `transaction()` would wait for the statements before it sends the commit, with every lock held.
+    """
+    if conn.info.transaction_status is not TransactionStatus.IDLE:
+        with conn.pipeline():
+            yield
+        return
+    try:
+        with conn.pipeline():
+            conn.execute("begin")
+            yield
+            conn.execute("commit")
+    except BaseException:
+        if not conn.closed:
+            conn.rollback()
+        raise
+
+
+def statements_of(fresh: Sequence[Item], refused: Sequence[Refusal], limits: Limits) -> list[tuple[str, str]]:
+    """What is to be run for items whose ids are ours: (statement, rows), in the order that all keep."""
+    kept = [*refused, *(item for item in fresh if isinstance(item, Refusal))]
+    families: dict[str, list[Operation]] = defaultdict(list)
+    for item in fresh:
+        if isinstance(item, Operation):
+            families[item.operation_type].append(item)
+    told, steps = families["persist_workflow_execution"], families["persist_workflow_step"]
+    stamps = families["persist_metadata_stamp"]
+    every = (
+        ("write_workflows", workflows.rows_of(told=told, mentioned=[*steps, *stamps])),
+        ("append_steps", operation_rows(steps)),
+        ("append_transitions", transitions.rows_of(families["persist_fsm_transition"])),
+        ("append_stamps", operation_rows(stamps)),
+        ("replace_bridge_states", bridge_states.rows_of(families["persist_bridge_state"])),
+        ("merge_nodes", nodes.rows_of(families["update_node_heartbeat"])),
+        ("append_events", events.rows_of(_consumed(fresh, limits))),
+        ("keep_dead_letters", dead_letters.rows_of(kept)),
+    )
+    return [(name, rows) for name, rows in every if rows is not None]
 
 
 def _consumed(fresh: Sequence[Item], limits: Limits) -> list[tuple[Operation, EventData]]:

@@ -1,18 +1,15 @@
 """bridge_states: the newest snapshot wins whole."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
-
-from psycopg import Cursor
 
 from omninode_bridge.clock import clock
 from omninode_bridge.operation import BridgeStateData, Operation
 from store.rows import data_json
-from store.statements import statement
 
 
-def replace(cursor: Cursor[Any], operations: Sequence[Operation]) -> None:
+def rows_of(operations: Sequence[Operation]) -> str | None:
+    """The rows of `replace_bridge_states`: the newest snapshot of each bridge and namespace."""
     newest: dict[tuple[UUID, str], tuple[str, BridgeStateData]] = {}
     for operation in operations:
         data = operation.data
@@ -21,12 +18,6 @@ def replace(cursor: Cursor[Any], operations: Sequence[Operation]) -> None:
         held = newest.get((data.bridge_id, data.namespace))
         if held is None or said > held[0]:
             newest[data.bridge_id, data.namespace] = said, data
-    if newest:
-        listed = ",".join(
-            [f'{{"clock":"{said}",{data_json(data)[1:]}' for _, (said, data) in sorted(newest.items(), key=_key)]
-        )
-        cursor.execute(statement("replace_bridge_states"), {"rows": f"[{listed}]"})
-
-
-def _key(entry: tuple[tuple[UUID, str], object]) -> tuple[UUID, str]:
-    return entry[0]
+    if not newest:
+        return None
+    return "[" + ",".join([f'{{"clock":"{said}",{data_json(data)[1:]}' for said, data in newest.values()]) + "]"

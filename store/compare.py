@@ -4,7 +4,8 @@ Only what the fold knows is looked at, so a database that others write to as wel
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,6 +19,7 @@ from store.fold import Fold, Key, Row, Rows
 from store.statements import statement
 
 CHUNK_ROWS = 1000  # keys a query; more make it no faster
+SHOWN_CHARS = 80  # of a value that differs
 
 
 class Difference(NamedTuple):
@@ -33,7 +35,7 @@ class Difference(NamedTuple):
         key = " ".join(map(str, self.key)) if isinstance(self.key, tuple) else self.key
         if self.column is None:
             return f"{self.table} {key}: no such row"
-        return f"{self.table} {key}: {self.column} is {self.found!r}, not {self.expected!r}"
+        return f"{self.table} {key}: {self.column} is {_short(self.found)}, not {_short(self.expected)}"
 
 
 class _Table(NamedTuple):
@@ -93,7 +95,7 @@ class Comparison:
         """Compare these rows of the fold with the database's."""
         for table, expected in rows.items():
             for keys in _chunks(expected):
-                self._check_chunk(table, {key: expected[key] for key in keys})
+                self._check_chunk(table, keys, expected)
             self.rows[table] += len(expected)
             self._count_owned(table, expected.values())
         self._workflows.update(rows.get("workflow_executions", ()))
@@ -110,23 +112,25 @@ class Comparison:
                     if found.get(key, 0) != expected[key]:
                         self._note(Difference(table, key, "count", expected[key], found.get(key, 0)))
 
-    def _check_chunk(self, table: str, expected: Mapping[Key, Row]) -> None:
+    def _check_chunk(self, table: str, keys: Sequence[Key], expected: Mapping[Key, Row]) -> None:
         spec = _TABLES[table]
-        self._cursor.execute(statement(spec.statement), _parameters(spec.key, expected))
+        self._cursor.execute(statement(spec.statement), _parameters(spec.key, keys))
         columns = [column.name for column in self._cursor.description or ()]
-        found = {_key(row[name] for name in spec.key): row for row in _as_dicts(columns, self._cursor.fetchall())}
-        for key, row in expected.items():
-            if key not in found:
+        rows = (dict(zip(columns, row, strict=True)) for row in self._cursor.fetchall())
+        found = {_key([row[name] for name in spec.key]): row for row in rows}
+        for key in keys:
+            row, stored = expected[key], found.get(key)
+            if stored is None:
                 self._note(Difference(table, key, None, row, None))
                 continue
             for column, value in row.items():
-                if not same(value, found[key][column]):
-                    self._note(Difference(table, key, column, value, found[key][column]))
+                if not same(value, stored[column]):
+                    self._note(Difference(table, key, column, value, stored[column]))
 
     def _count_owned(self, table: str, rows: Iterable[Row]) -> None:
         if table in _OWNED:
             owner = _OWNED[table].owner
-            keys = (_key(row[name] for name in owner) for row in rows)
+            keys = (_key([row[name] for name in owner]) for row in rows)
             self._owned[table].update(key for key in keys if key is not None)
 
     def _note(self, difference: Difference) -> None:
@@ -158,27 +162,22 @@ def compare_stream(conn: Connection[Any], operations: Iterable[Operation], *, li
 
 def same(expected: object, found: object) -> bool:
     """Equal as columns and JSON are: 1 and 1.0 are the same number, true is no number."""
-    if isinstance(expected, dict):
-        return (
-            isinstance(found, dict)
-            and expected.keys() == found.keys()
-            and all(same(value, found[key]) for key, value in expected.items())
-        )
-    if isinstance(expected, list):
-        return (
-            isinstance(found, list)
-            and len(expected) == len(found)
-            and all(same(one, other) for one, other in zip(expected, found, strict=True))
-        )
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return expected.keys() == found.keys() and all(same(value, found[key]) for key, value in expected.items())
+    if isinstance(expected, list) and isinstance(found, list):
+        return len(expected) == len(found) and all(map(same, expected, found))
+    if type(expected) is type(found):
+        return expected == found
     if isinstance(expected, bool) or isinstance(found, bool):
-        return expected is found
+        return False
     if isinstance(expected, float) and isinstance(found, int):  # jsonb keeps 1e300 as an integer of 301 digits
         return expected == float(found)
     return expected == found
 
 
-def _as_dicts(columns: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
-    return (dict(zip(columns, row, strict=True)) for row in rows)
+def _short(value: object) -> str:
+    text = str(value) if isinstance(value, UUID | datetime) else repr(value)
+    return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "..."
 
 
 def _chunks(keys: Iterable[Key]) -> Iterator[list[Key]]:
@@ -188,18 +187,17 @@ def _chunks(keys: Iterable[Key]) -> Iterator[list[Key]]:
         yield chunk
 
 
-def _order(key: Key) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
+def _order(key: Key) -> Any:
+    return key.int if isinstance(key, UUID) else key  # quicker to compare than UUIDs are
 
 
-def _key(values: Iterable[Any]) -> Key:
+def _key(values: Sequence[Any]) -> Key:
     """The key as the fold writes it."""
-    key = tuple(values)
-    single: UUID | str = key[0]
-    return key if len(key) > 1 else single
+    single: UUID | str = values[0]
+    return tuple(values) if len(values) > 1 else single
 
 
 def _parameters(columns: tuple[str, ...], keys: Iterable[Key]) -> dict[str, list[Any]]:
     """An array for each of the key's columns."""
-    given = [_order(key) for key in keys]
+    given = [key if isinstance(key, tuple) else (key,) for key in keys]
     return {column: [key[position] for key in given] for position, column in enumerate(columns)}

@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import Cursor
-
 from omninode_bridge.refusal import Refusal
 from store.rows import rows
-from store.statements import statement
 
 
-def keep(cursor: Cursor[Any], refused: Sequence[Refusal]) -> None:
-    if refused:
-        cursor.execute(statement("keep_dead_letters"), {"rows": rows(_row(refusal) for refusal in refused)})
+def rows_of(refused: Sequence[Refusal]) -> str | None:
+    """The rows of `keep_dead_letters`."""
+    return rows(_row(refusal) for refusal in refused) if refused else None
 
 
 def _row(refusal: Refusal) -> dict[str, Any]:

@@ -1,22 +1,19 @@
 """event_logs: consumed events, kept once each."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from psycopg import Cursor
-
+from omninode_bridge.clock import uuid_hex
 from omninode_bridge.operation import EventData, Operation
 from store.rows import data_json
-from store.statements import statement
 
 
-def append(cursor: Cursor[Any], consumed: Sequence[tuple[Operation, EventData]]) -> None:
-    """Keep the event that each operation was made of, under the operation's id."""
-    if consumed:
-        listed = ",".join([_row(operation, event) for operation, event in consumed])
-        cursor.execute(statement("append_events"), {"rows": f"[{listed}]"})
+def rows_of(consumed: Sequence[tuple[Operation, EventData]]) -> str | None:
+    """The rows of `append_events`: each event under the id of the operation that was made of it."""
+    if not consumed:
+        return None
+    return "[" + ",".join([_row(operation, event) for operation, event in consumed]) + "]"
 
 
 def _row(operation: Operation, event: EventData) -> str:
     trace = f'"correlation_id":"{operation.correlation_id}",' if operation.correlation_id is not None else ""
-    return f'{{"operation_id":"{operation.operation_id}",{trace}{data_json(event)[1:]}'
+    return f'{{"operation_id":"{uuid_hex(operation.operation_id)}",{trace}{data_json(event)[1:]}'

@@ -8,12 +8,12 @@ content is a duplicate, with other content a conflict, and the first to be claim
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from psycopg import Cursor
 
-from omninode_bridge.clock import uuid7_instant
+from omninode_bridge.clock import millis, uuid7_millis, uuid_hex
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.operation import OPERATION_CLASSES, Operation
 from omninode_bridge.outcome import Outcome
@@ -47,7 +47,7 @@ class Claimed:
 
 def claim(cursor: Cursor[Any], batch: Sequence[Item], future_limit: timedelta) -> Claimed:
     """Take the batch's ids in the ledger, once each."""
-    offered = [_Offer(str(item.operation_id), _digest(item), item) for item in batch]
+    offered = [_Offer(uuid_hex(item.operation_id), _digest(item), item) for item in batch]
     first: dict[str, _Offer] = {}
     for offer in offered:
         first.setdefault(offer.key, offer)
@@ -59,10 +59,10 @@ def claim(cursor: Cursor[Any], batch: Sequence[Item], future_limit: timedelta) -
     standing = _known(cursor, [offer.key for offer in candidates if offer.key not in taken])
     ahead = [_future(offer) for offer in candidates if offer.key not in taken and offer.key not in standing]
     if ahead:
-        _take(cursor, [_Offer(str(letter.operation_id), letter.digest, letter) for letter in ahead], None)
-    standing |= {str(letter.operation_id): _entry(letter, letter.digest) for letter in ahead}
+        _take(cursor, [_Offer(uuid_hex(letter.operation_id), letter.digest, letter) for letter in ahead], None)
+    standing |= {uuid_hex(letter.operation_id): _entry(letter, letter.digest) for letter in ahead}
     standing |= {offer.key: _entry(offer.item, offer.digest) for offer in candidates if offer.key in taken}
-    refused = {(str(letter.operation_id), letter.digest): letter for letter in ahead}
+    refused = {(uuid_hex(letter.operation_id), letter.digest): letter for letter in ahead}
     outcomes: list[Outcome] = []
     for offer in offered:
         is_new = offer.key in taken and first[offer.key] is offer
@@ -82,7 +82,7 @@ def _outcome(offer: "_Offer", entry: Entry, *, is_new: bool, refused: dict[tuple
 
 
 class _Offer(NamedTuple):
-    """An item with its id as text, which sorts as PostgreSQL sorts UUIDs and is cheaper to compare than one."""
+    """An item with its id as 32 digits."""
 
     key: str
     digest: str
@@ -92,7 +92,10 @@ class _Offer(NamedTuple):
 def _take(cursor: Cursor[Any], candidates: Sequence[_Offer], future_limit: timedelta | None) -> set[str]:
     """Claim ids; without a limit whatever their time. Returns those taken."""
     claims = "[" + ",".join([_claim_row(offer, dated=future_limit is not None) for offer in candidates]) + "]"
-    cursor.execute(statement("claim"), {"rows": claims, "future_limit": future_limit or timedelta(0)})
+    cursor.execute(
+        statement("claim"),
+        {"rows": claims, "future_limit_ms": (future_limit or timedelta(0)) // timedelta(milliseconds=1)},
+    )
     return {key for (key,) in cursor.fetchall()}
 
 
@@ -102,13 +105,13 @@ def _claim_row(offer: _Offer, *, dated: bool) -> str:
     if isinstance(item, Refusal):
         kind = item.refused_type if item.refused_type in OPERATION_CLASSES else "unknown"
         return f'{{"i":"{offer.key}","d":"{offer.digest}","t":"{kind}","e":"{EnumCoreErrorCode(item.code)}"{trace}}}'
-    when = f',"l":"{_latest(item).isoformat()}"' if dated else ""
+    when = f',"l":{_latest_ms(item)}' if dated else ""
     return f'{{"i":"{offer.key}","d":"{offer.digest}","t":"{item.operation_type}"{trace}{when}}}'
 
 
-def _latest(operation: Operation) -> datetime:
+def _latest_ms(operation: Operation) -> int:
     """The later of when it happened and when its id says that it was made: neither may lie ahead."""
-    return max(operation.occurred_at, uuid7_instant(operation.operation_id))
+    return max(millis(operation.occurred_at), uuid7_millis(operation.operation_id))
 
 
 def _known(cursor: Cursor[Any], keys: Sequence[str]) -> dict[str, Entry]:

@@ -3,25 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import Cursor
-
 from omninode_bridge.clock import clock
 from omninode_bridge.operation import NodeHeartbeatData, Operation
 from store.rows import rows
-from store.statements import statement
 
 _REPORTED = ("node_type", "node_version", "metadata", "capabilities", "endpoints", "endpoint_url")
 
 
-def merge(cursor: Cursor[Any], operations: Sequence[Operation]) -> None:
+def rows_of(operations: Sequence[Operation]) -> str | None:
+    """The rows of `merge_nodes`: what each node said last, field by field."""
     folded: dict[str, dict[str, Any]] = {}
     for operation in operations:
         data = operation.data
         assert isinstance(data, NodeHeartbeatData)
         row = folded.setdefault(data.node_id, {"node_id": data.node_id, "clocks": {}})
         _tell(row, operation, data)
-    if folded:
-        cursor.execute(statement("merge_nodes"), {"rows": rows(folded[node_id] for node_id in sorted(folded))})
+    return rows(folded.values()) if folded else None
 
 
 def _tell(row: dict[str, Any], operation: Operation, data: NodeHeartbeatData) -> None:

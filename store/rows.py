@@ -1,10 +1,11 @@
 """Rows on their way to PostgreSQL: one JSON array per statement, made without going through Python objects twice."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
+from omninode_bridge.clock import uuid_hex
 from omninode_bridge.operation import Data, Operation
 
 
@@ -13,15 +14,17 @@ def rows(items: Iterable[Any]) -> str:
     return orjson.dumps(list(items)).decode()
 
 
-def operation_rows(operations: Iterable[Operation]) -> str:
-    """A JSON array of {operation_id, occurred_at, and the data's fields that were given}."""
+def operation_rows(operations: Sequence[Operation]) -> str | None:
+    """A JSON array of {operation_id, occurred_at, and the data's fields that were given}; None for no operation."""
+    if not operations:
+        return None
     return "[" + ",".join([operation_row(operation) for operation in operations]) + "]"
 
 
 def operation_row(operation: Operation, members: str = "") -> str:
     """One such object; `members` are JSON members to put in front ('"clock":"...",')."""
-    head = f'{{"operation_id":"{operation.operation_id}","occurred_at":"{operation.occurred_at.isoformat()}",{members}'
-    return head + data_json(operation.data)[1:]
+    id_, occurred_at = uuid_hex(operation.operation_id), operation.occurred_at.isoformat()
+    return f'{{"operation_id":"{id_}","occurred_at":"{occurred_at}",{members}{data_json(operation.data)[1:]}'
 
 
 def data_json(data: Data) -> str:

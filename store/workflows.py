@@ -5,28 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg import Cursor
-
 from omninode_bridge.clock import clock, workflow_state_clock
 from omninode_bridge.operation import MetadataStampData, Operation, WorkflowExecutionData, WorkflowStepData
 from store.rows import rows
-from store.statements import statement
 
 _Row = dict[str, Any]
 
 
-def write(cursor: Cursor[Any], *, told: Sequence[Operation], mentioned: Sequence[Operation]) -> None:
-    """Open every workflow that the batch touches, then merge what it tells of those that stood already."""
+def rows_of(*, told: Sequence[Operation], mentioned: Sequence[Operation]) -> str | None:
+    """The rows of `write_workflows`: what the batch tells of workflows, and those that it only mentions."""
     told_rows = fold(told)
-    all_rows = told_rows | {id_: {"correlation_id": id_} for id_ in _mentioned(mentioned) if id_ not in told_rows}
-    if not all_rows:
-        return
-    cursor.execute(statement("open_workflows"), {"rows": rows(all_rows[id_] for id_ in sorted(all_rows))})
-    if told_rows:
-        opened = {id_ for (id_,) in cursor.fetchall()}
-        stood = [told_rows[id_] for id_ in sorted(told_rows) if id_ not in opened]
-        if stood:
-            cursor.execute(statement("merge_workflows"), {"rows": rows(stood)})
+    every = told_rows | {id_: {"correlation_id": id_} for id_ in _mentioned(mentioned) if id_ not in told_rows}
+    return rows(every.values()) if every else None
 
 
 def fold(told: Sequence[Operation]) -> dict[UUID, _Row]:

@@ -1,5 +1,5 @@
 -- merge_nodes: what nodes last said of themselves; a node that nobody knows is registered by its heartbeat.
--- in:  rows, a JSON array of {node_id, clocks, last_heartbeat, and what was reported}, at most one per node; clocks as in merge_workflows.
+-- in:  rows, a JSON array of {node_id, clocks, last_heartbeat, and what was reported}, at most one per node; clocks as in write_workflows.
 --      health_status and last_heartbeat belong to one heartbeat and share a clock.
 insert into node_registrations as held (
   node_id, clocks, health_status, last_heartbeat, node_type, node_version, metadata, capabilities, endpoints, endpoint_url)

@@ -49,7 +49,7 @@ def test_a_statement_says_what_goes_in_and_what_comes_out(name: str) -> None:
         ("claimed_before", {"ids": [str(uuid7())]}, "operations"),
         ("append_steps", {"rows": f'[{{"operation_id":"{MARK}","workflow_id":"{MARK}"}}]'}, "workflow_executions"),
         ("append_stamps", {"rows": f'[{{"operation_id":"{MARK}","workflow_id":"{MARK}"}}]'}, "workflow_executions"),
-        ("merge_workflows", {"rows": f'[{{"correlation_id":"{MARK}"}}]'}, "workflow_executions"),
+        ("write_workflows", {"rows": f'[{{"correlation_id":"{MARK}"}}]'}, "workflow_executions"),
     ],
 )
 def test_a_statement_goes_by_index(grown: Conn, name: str, parameters: dict[str, Any], index_of: str) -> None:

@@ -13,10 +13,11 @@ from omninode_bridge.clock import (
     clock,
     derived_uuid7,
     fsm_state_clock,
+    millis,
     parse_instant,
     state_rank,
     uuid7,
-    uuid7_instant,
+    uuid7_millis,
     workflow_state_clock,
 )
 
@@ -70,7 +71,7 @@ def test_a_new_id_is_of_now_and_like_no_other() -> None:
     assert len(set(ids)) == 100
     for one in ids:
         assert one.version == 7 and one.variant == "specified in RFC 4122"
-        assert before <= uuid7_instant(one) <= datetime.now(UTC)
+        assert millis(before) <= uuid7_millis(one) <= millis(datetime.now(UTC))
 
 
 @given(at=INSTANTS, identity=st.binary())
@@ -80,11 +81,16 @@ def test_a_derived_id_is_a_uuid7_that_depends_on_time_and_identity_alone(at: dat
     assert derived.version == 7 and derived.variant == "specified in RFC 4122"
     assert derived != derived_uuid7(at, identity + b"x")
     expected = max(at, TIMELESS)
-    assert uuid7_instant(derived) == expected - timedelta(microseconds=expected.microsecond % 1000)
+    assert uuid7_millis(derived) == millis(expected)
 
 
-def test_an_ids_time_beyond_the_calendar_is_its_end() -> None:
-    assert uuid7_instant(UUID(int=2**128 - 1)) == LAST
+def test_an_ids_time_bits_are_its_milliseconds() -> None:
+    assert uuid7_millis(UUID(int=2**128 - 1)) == 2**48 - 1
+
+
+@given(at=INSTANTS)
+def test_milliseconds_are_exact(at: datetime) -> None:
+    assert TIMELESS + timedelta(milliseconds=millis(at)) == at - timedelta(microseconds=at.microsecond % 1000)
 
 
 @given(one=st.tuples(INSTANTS, IDS), other=st.tuples(INSTANTS, IDS))
