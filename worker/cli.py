@@ -14,6 +14,8 @@ COMMANDS = {
     "worker": ("worker.cli_process:worker", "Run one worker process."),
     "beat": ("worker.cli_process:beat", "Run the scheduler: one in a fleet."),
     "flower": ("worker.cli_process:flower", "Run Flower, the page that shows the fleet at work."),
+    "simulate": ("worker.cli_simulate:simulate_command", "Play bridge nodes, then verify the database."),
+    "demo": ("worker.cli_demo:demo_command", "Start everything, simulate bridge nodes, show what came of them."),
     "settings": ("worker.cli_process:show_settings", "Show every setting as this environment gives it."),
     "migrate": ("worker.cli_migrate:migrate", "Bring the database's schema up, down, or say where it stands."),
     "status": ("worker.cli_status:status_command", "Queues, workers, rates, outcomes, dead letters."),

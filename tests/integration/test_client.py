@@ -416,6 +416,27 @@ def test_no_copies_pile_up_on_a_backlog(broker: str, answerer: Answerer) -> None
     assert set(answerer.deliveries.values()) == {1}
 
 
+# ---- rights ---------------------------------------------------------------------------------------------------------
+
+PRODUCER = "+ping +multi +exec +lpush +llen +sadd +mget +unlink +psubscribe +select +hello +client"
+
+
+@pytest.mark.parametrize("rights", [PRODUCER, PRODUCER.replace(" +unlink", "")])
+def test_a_producers_account_needs_no_more_rights_than_its_manual_says(
+    broker: str, answerer: Answerer, rights: str
+) -> None:
+    keys = "resetkeys ~persist ~_kombu.binding.* ~celery-task-meta-* allchannels"
+    with redis.Redis.from_url(broker) as admin:
+        admin.execute_command("ACL", "SETUSER", "producer", "reset", "on", ">secret", *keys.split(), *rights.split())
+        answerer.choose = lambda task_id, items: (
+            ("drop", None) if answerer.deliveries[task_id] < 2 else ("silent", applied(items))
+        )
+        with client_of(broker.replace("//:test@", "//producer:secret@")) as client:
+            assert client.submit(heartbeat()).result(10).committed
+        assert client.stats().last_error is None
+        admin.execute_command("ACL", "DELUSER", "producer")
+
+
 # ---- outages --------------------------------------------------------------------------------------------------------
 
 
@@ -458,6 +479,39 @@ def test_a_broker_that_answers_nothing_holds_up_no_close(black_hole: str) -> Non
     assert time.monotonic() - begun < 3
 
 
+# ---- Celery ---------------------------------------------------------------------------------------------------------
+
+WORKER = """
+import sys
+from celery import Celery
+from omninode_bridge.broker import celery_settings
+from omninode_bridge.outcome import Outcome
+from omninode_bridge.wire import decode_batch, encode_outcomes
+
+app = Celery("fleet", set_as_current=False)
+app.conf.update(celery_settings(broker_url=sys.argv[1], result_backend_url=sys.argv[1], key_prefix="node_"))
+
+@app.task(name="omninode.persist_batch", bind=True)
+def persist_batch(task, text):
+    items = decode_batch(text, task_id=task.request.id)
+    return encode_outcomes([Outcome(item.operation_id, "duplicate") for item in items])
+
+app.worker_main(["worker", "--pool=solo", "--queues=persist", "--without-gossip", "--without-mingle", "-lERROR"])
+"""
+
+
+def test_a_celery_workers_result_is_a_confirmation(broker: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", WORKER, broker]
+    with subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE) as worker:
+        try:
+            with client_of(broker, key_prefix="node_", _resend=Backoff(first_s=60, most_s=60)) as client:
+                handles = client.submit_many([heartbeat(number) for number in range(300)])
+                assert {handle.result(20).status for handle in handles} == {"duplicate"}
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=20)
+
+
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 
@@ -468,8 +522,12 @@ def run_program(source: str, *arguments: str) -> subprocess.CompletedProcess[str
         text=True,
         timeout=30,
         check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=program_environment(),
     )
+
+
+def program_environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 PREAMBLE = """

@@ -52,7 +52,7 @@ class World:
 
 @dataclass(frozen=True)
 class Drawn:
-    """An operation before it has a world: `keys` are fields whose value is a key's kind and number."""
+    """An operation before it has a world: where a key belongs, its fields hold a `KeyOf`."""
 
     id_parts: tuple[int, int, int]
     occurred_at: datetime
@@ -132,6 +132,8 @@ _objects = st.sampled_from(
         {"b": False},
         {"b": [{}, -0.0, 1e300]},
         {"a.b": "ü", "": {"a": None}},
+        {"metadata": {"namespace": "n"}},
+        {"metadata": 1},
     ]
 )
 _event_fields: dict[str, SearchStrategy[Any]] = {

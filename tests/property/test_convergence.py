@@ -164,6 +164,23 @@ def test_one_by_one_and_all_at_once_give_the_same_rows(store: Store) -> None:
     check()
 
 
+def test_what_the_ledger_has_forgotten_changes_nothing_when_it_comes_again(store: Store) -> None:
+    @examples(40)
+    @given(drawn=operation_sets())
+    def check(drawn: list[Drawn]) -> None:
+        world = store.world()
+        operations = [one.in_world(world) for one in drawn]
+        rows = folded(operations).rows()
+        for _ in range(2):
+            assert {outcome.status for outcome in apply(store.conn, operations)} == {"applied"}
+            assert differences(store.conn, rows) == []
+            store.conn.execute(
+                "delete from operations where operation_id = any(%s)", [[one.operation_id for one in operations]]
+            )
+
+    check()
+
+
 def test_the_fold_of_a_shuffled_set_is_the_same() -> None:
     @examples(100)
     @given(drawn=operation_sets(), order=st.randoms(use_true_random=False))

@@ -1,0 +1,222 @@
+"""The reference fold, rule by rule, with examples that can be worked out by hand."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from omninode_bridge.operation import (
+    BridgeStateData,
+    Data,
+    EventData,
+    NodeHeartbeatData,
+    Operation,
+    WorkflowExecutionData,
+    operation_of,
+)
+from store.fold import APPENDED, MERGED, Fold, Row, Rows
+from tests.factories import bridge_state, execution, heartbeat, stamp, step, transition
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+WORKFLOW = UUID("0f4e1a52-7f7c-4c39-8c3c-000000000001")
+BRIDGE = UUID("0f4e1a52-7f7c-4c39-8c3c-000000000002")
+LOW, HIGH = UUID("019aa000-0000-7000-8000-000000000001"), UUID("019aa000-0000-7000-8000-000000000002")
+
+
+def at(minutes: int) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def fold(*operations: Operation, **options: Any) -> Rows:
+    """The rows of the operations; the same whichever way round they come."""
+    forwards, backwards = Fold(**options), Fold(**options)
+    for operation in operations:
+        forwards.add(operation)
+    for operation in (*reversed(operations), *operations):
+        backwards.add(operation)
+    assert forwards.rows() == backwards.rows()
+    return forwards.rows()
+
+
+def workflow(*operations: Operation) -> Row:
+    return fold(*operations)["workflow_executions"][WORKFLOW]
+
+
+def test_the_newest_value_of_a_field_stays_and_null_is_not_given() -> None:
+    row = workflow(
+        execution(WORKFLOW, occurred_at=at(1), namespace="old", error_message="kept"),
+        execution(WORKFLOW, occurred_at=at(2), namespace="new", error_message=None),
+    )
+    assert (row["namespace"], row["error_message"]) == ("new", "kept")
+
+
+def test_of_two_at_the_same_instant_the_greater_id_is_newer() -> None:
+    row = workflow(
+        execution(WORKFLOW, occurred_at=NOON, operation_id=HIGH, namespace="high"),
+        execution(WORKFLOW, occurred_at=NOON, operation_id=LOW, namespace="low"),
+    )
+    assert row["namespace"] == "high"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "stays"),
+    [
+        ("PROCESSING", "PENDING", "PROCESSING"),
+        ("COMPLETED", "PROCESSING", "COMPLETED"),
+        ("COMPLETED", "FAILED", "FAILED"),
+        ("FAILED", "COMPLETED", "COMPLETED"),
+        ("PAUSED", "PROCESSING", "PROCESSING"),
+        ("PROCESSING", "PAUSED", "PAUSED"),
+    ],
+)
+def test_the_rank_of_a_workflow_state_counts_before_its_time(earlier: str, later: str, stays: str) -> None:
+    row = workflow(
+        execution(WORKFLOW, state=earlier, occurred_at=at(1)), execution(WORKFLOW, state=later, occurred_at=at(2))
+    )
+    assert row["current_state"] == stays
+
+
+def test_a_workflow_started_when_it_was_first_said_to_have() -> None:
+    row = workflow(
+        execution(WORKFLOW, occurred_at=at(9), started_at=at(3)),
+        execution(WORKFLOW, occurred_at=at(1), started_at=at(5)),
+        execution(WORKFLOW, occurred_at=at(10)),
+    )
+    assert row["started_at"] == at(3)
+
+
+def test_each_key_of_metadata_has_its_own_newest_value_and_null_is_one() -> None:
+    row = workflow(
+        execution(WORKFLOW, occurred_at=at(1), metadata={"a": 1, "b": 1, "c": 1}),
+        execution(WORKFLOW, occurred_at=at(2), metadata={"b": None, "c.d": 2}),
+    )
+    assert row["metadata"] == {"a": 1, "b": None, "c": 1, "c.d": 2}
+
+
+@pytest.mark.parametrize("mention", [step(WORKFLOW), stamp(WORKFLOW)], ids=["step", "stamp"])
+def test_a_step_or_stamp_opens_its_workflow_and_tells_nothing_of_it(mention: Operation) -> None:
+    opened = workflow(mention)
+    assert opened == {
+        "id": WORKFLOW,
+        "correlation_id": WORKFLOW,
+        "workflow_type": "unknown",
+        "current_state": "PENDING",
+        "namespace": "unknown",
+        "metadata": {},
+        "workflow_steps": [],
+        "workflow_steps_executed": 0,
+        "input_data": {},
+        "output_data": {},
+        "error_info": {},
+        **dict.fromkeys(NEVER_DEFAULTED),
+    }
+    told = execution(WORKFLOW, namespace="told")
+    assert workflow(mention, told) == workflow(told)
+
+
+NEVER_DEFAULTED = (
+    "started_at",
+    "completed_at",
+    "execution_time_ms",
+    "error_message",
+    "stamp_id",
+    "file_hash",
+    "session_id",
+    "workflow_id",
+    "hash_generation_time_ms",
+    "intelligence_data",
+)
+
+
+def test_every_field_of_a_workflow_and_of_a_node_reaches_its_row() -> None:
+    assert set(WorkflowExecutionData.model_fields) | {"id"} == set(workflow(execution(WORKFLOW)))
+    (row,) = fold(heartbeat())["node_registrations"].values()
+    assert set(NodeHeartbeatData.model_fields) == set(row)
+
+
+def test_a_stamp_without_a_workflow_opens_none() -> None:
+    rows = fold(stamp(None))
+    assert not rows["workflow_executions"] and len(rows["metadata_stamps"]) == 1
+
+
+def test_steps_and_stamps_are_dated_by_themselves_else_by_their_operation() -> None:
+    dated, undated = step(created_at=at(1), occurred_at=at(5)), step(occurred_at=at(5))
+    rows = fold(dated, undated, stamp(occurred_at=at(7)))
+    assert rows["workflow_steps"][dated.operation_id]["created_at"] == at(1)
+    assert rows["workflow_steps"][undated.operation_id]["created_at"] == at(5)
+    (stamped,) = rows["metadata_stamps"].values()
+    assert (stamped["created_at"], stamped["metadata_version"]) == (at(7), "0.1")
+
+
+def test_a_machine_stands_where_its_newest_transition_went_and_counts_each_once() -> None:
+    operations = [
+        transition(WORKFLOW, from_state="PENDING", to_state="PROCESSING", occurred_at=at(1)),
+        transition(WORKFLOW, from_state="PROCESSING", to_state="COMPLETED", occurred_at=at(2), operation_id=LOW),
+        transition(WORKFLOW, from_state="COMPLETED", to_state="PENDING", occurred_at=at(2), operation_id=HIGH),
+    ]
+    row = fold(*operations)["fsm_states"]["workflow_execution", WORKFLOW]
+    assert (row["current_state"], row["previous_state"]) == ("COMPLETED", "PROCESSING"), "the rank breaks the tie"
+    assert (row["transition_count"], row["last_transition_at"]) == (3, at(2))
+
+
+def test_the_newest_snapshot_of_a_bridge_wins_whole() -> None:
+    rows = fold(
+        bridge_state(BRIDGE, occurred_at=at(9), last_aggregation_timestamp=at(1), total_size_bytes=1, version=7),
+        bridge_state(BRIDGE, occurred_at=at(2), unique_file_types=["pdf"]),
+    )
+    row = rows["bridge_states"][BRIDGE, "tests"]
+    assert (row["total_size_bytes"], row["version"], row["unique_file_types"]) == (0, 1, ["pdf"])
+    assert (row["last_aggregation_timestamp"], row["aggregation_type"]) == (None, "namespace_grouping")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(2.675, "2.68"), (0.125, "0.13"), (1e-9, "0.00"), (99_999_999.99, "99999999.99"), (3, "3.00")]
+)
+def test_a_rate_is_kept_to_hundredths(given: float, kept: str) -> None:
+    data = BridgeStateData(bridge_id=BRIDGE, namespace="n", current_fsm_state="IDLE", items_per_second=given)
+    assert fold(operation_of(data))["bridge_states"][BRIDGE, "n"]["items_per_second"] == Decimal(kept)
+
+
+def test_a_node_is_as_its_newest_heartbeat_says_and_keeps_what_that_leaves_out() -> None:
+    rows = fold(
+        heartbeat("n", occurred_at=at(1), node_type="Reducer", node_version="1"),
+        heartbeat("n", occurred_at=at(3), last_heartbeat=at(2)),
+        heartbeat("n", occurred_at=at(2), node_version="2", last_heartbeat=at(8)),
+    )
+    row = rows["node_registrations"]["n"]
+    assert (row["node_type"], row["node_version"], row["last_heartbeat"]) == ("reducer", "2", at(2))
+
+
+def test_an_event_is_kept_whether_or_not_it_became_an_operation() -> None:
+    event = EventData(event_type="e", payload={"a": 1}, envelope={"metadata": {"namespace": "n"}})
+    became, recorded = step(event=event), operation_of(event, correlation_id=WORKFLOW)
+    rows = fold(became, recorded)["event_logs"]
+    assert set(rows) == {became.operation_id, recorded.operation_id}
+    assert rows[recorded.operation_id]["metadata"] == {"namespace": "n"}
+    assert rows[recorded.operation_id]["correlation_id"] == WORKFLOW
+    assert set(fold(became, recorded, log_consumed_events=False)["event_logs"]) == {recorded.operation_id}
+
+
+def test_what_was_drained_is_not_there_again_and_nothing_is_counted_twice() -> None:
+    one, two, moved = step(WORKFLOW), step(WORKFLOW), transition(WORKFLOW)
+    piecewise = Fold()
+    for operation in (one, moved):
+        piecewise.add(operation)
+    first = piecewise.drain()
+    for operation in (one, moved, two):
+        piecewise.add(operation)
+    rest, whole = piecewise.rows(), fold(one, moved, two)
+    assert set(first) == set(APPENDED) and set(rest) == {*APPENDED, *MERGED}
+    assert first["workflow_steps"] | rest["workflow_steps"] == whole["workflow_steps"]
+    assert not first["workflow_steps"].keys() & rest["workflow_steps"].keys()
+    assert [rest[table] for table in MERGED] == [whole[table] for table in MERGED]
+
+
+def test_what_the_fold_does_not_know_is_an_error() -> None:
+    class Unknown(Data):
+        pass
+
+    with pytest.raises(TypeError, match="Unknown"):
+        Fold().add(step().model_copy(update={"data": Unknown()}))
