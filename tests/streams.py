@@ -95,7 +95,7 @@ class _Story:
         self.wrongs: tuple[Callable[[], tuple[str, Any]], ...] = (
             self._no_json,
             lambda: ("step-completed", _step(self.key(), step_name="  ")),
-            lambda: ("step-completed", _step("not-a-uuid")),
+            lambda: ("step-completed", _step(f"not-a-uuid-{self.key()}")),
             lambda: ("step-completed", _step(self.key(), step_order=2**31)),
             lambda: ("step-completed", _step(self.key(), step_data={"deep": ["a\0b"]})),
             lambda: ("step-completed", _step(self.key(), error_message="\ud800")),

@@ -5,40 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from tests.conftest import Stack, clean_environment, fleet
+from tests.acceptance.ingesting import contents, ingest
+from tests.conftest import Stack, clean_environment
 from tests.deadline import wait_until
 from tests.factories import count
 
 pytestmark = pytest.mark.acceptance
 
 REFEREE = Path(__file__).resolve().parents[3] / "shared" / "acceptance"
-TABLES = (
-    "workflow_executions",
-    "workflow_steps",
-    "fsm_transitions",
-    "fsm_states",
-    "metadata_stamps",
-    "bridge_states",
-    "node_registrations",
-    "event_logs",
-    "operations",
-    "dead_letters",
-)
-
-
-@pytest.fixture
-def empty(stack: Stack) -> Iterator[Stack]:
-    """The shared fleet, with nothing in its tables."""
-    with psycopg.connect(stack.env["OMNINODE_DATABASE_URL"], autocommit=True) as conn:
-        conn.execute("truncate " + ", ".join(TABLES) + " cascade")
-    yield stack
 
 
 def make_stream(directory: Path, *, workflows: int, seed: int) -> Path:
@@ -56,20 +35,6 @@ def check_stream(stack: Stack, directory: Path) -> None:
     checked = subprocess.run([sys.executable, script, *words], check=False, capture_output=True, text=True, timeout=120)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert all(line.startswith("ok") for line in checked.stdout.splitlines())
-
-
-def ingest(stack: Stack, file: Path) -> dict[str, Any]:
-    done = fleet("ingest", file, "--json", "--quiet", environment=stack.env, timeout_s=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout)
-    return summary
-
-
-def contents(stack: Stack) -> Mapping[str, Any]:
-    """Every row of every table, as one digest a table."""
-    with psycopg.connect(stack.env["OMNINODE_DATABASE_URL"], autocommit=True) as conn:
-        digest = "select md5(coalesce(string_agg(t::text, '' order by t::text), '')) from {} as t"
-        return {table: conn.execute(digest.format(table)).fetchone() for table in TABLES}
 
 
 @pytest.mark.parametrize("seed", [1, 20261121])
