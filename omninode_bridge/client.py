@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, Self
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -239,7 +239,7 @@ class FleetClient:
         if type(item) in _ITEM_CLASSES:  # isinstance is slow for models, and this is asked for each operation
             if correlation_id is not None or occurred_at is not None:
                 raise invalid("correlation_id, occurred_at: an operation has its own")
-            operation = cast(Item, item)
+            operation: Item = item  # type: ignore[assignment]  # the line above says so; cast() would be a call
         else:
             operation = _operation(item, correlation_id, occurred_at)
         text = encode(operation)

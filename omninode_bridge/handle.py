@@ -36,7 +36,7 @@ class Home:
 
     def check_process(self) -> None:
         """Raises OnexError VALIDATION_ERROR in a process forked from the client's own: its threads are not there."""
-        if not self.is_here():
+        if os.getpid() != self.pid:
             raise invalid("client: made before this process was forked; make one in this process")
 
 
@@ -87,8 +87,9 @@ class Handle:
         with self._home.lock:
             if self._end is None:
                 if self._callbacks is None:
-                    self._callbacks = []
-                self._callbacks.append(callback)
+                    self._callbacks = [callback]
+                else:
+                    self._callbacks.append(callback)
                 return
         callback(self)
 

@@ -205,7 +205,7 @@ class Pending:
 
     def confirm(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         """Forget a batch whose handles are settled, and let the next ones in."""
-        refused = sum(outcome.status == "refused" for outcome in outcomes)
+        refused = [outcome.status for outcome in outcomes].count("refused")
         with self._lock:
             if self._flight.get(batch.task_id) is None:
                 return
@@ -233,8 +233,9 @@ class Pending:
     def _has_room(self, operations: int, size: int) -> bool:
         """One operation always fits into an empty client, whatever its size."""
         count = self.submitted - self.confirmed
-        fits = count + operations <= self._max_operations and self.byte_count + size <= self._max_bytes
-        return fits or (count == 0 and operations == 1)
+        if count + operations <= self._max_operations and self.byte_count + size <= self._max_bytes:
+            return True
+        return count == 0 and operations == 1
 
     def _add(self, handle: Handle, text: bytes) -> None:
         self._buffer.add(handle, text)

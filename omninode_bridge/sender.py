@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from celery import Celery
 from redis.exceptions import NoPermissionError
 
@@ -97,11 +98,15 @@ class Sender:
             kwargsrepr="",
             ignore_result=False,
         )
+        # The body is made JSON here, and named as such, because kombu's encoder takes four times as long over it.
+        message = message._replace(body=orjson.dumps(message.body))
         try:
             amqp.send_task_message(
                 self._connected(),
                 PERSIST_BATCH_TASK,
                 message,
+                content_type="application/json",
+                content_encoding="utf-8",
                 queue=self._route.queue,
                 retry=False,
                 confirm_timeout=SOCKET_TIMEOUT_S,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from omninode_bridge.clock import parse_instant
+from omninode_bridge.clock import is_uuid7, parse_instant
 from omninode_bridge.errors import QUOTED_CHARS
 
 MAX_OPERATION_BYTES = 1024 * 1024
@@ -23,6 +23,7 @@ MAX_JSON_DEPTH = 100  # PostgreSQL and orjson both go deeper; nobody's metadata 
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+_INT64_MIN = -(2**63)
 
 _HEALTH_ALIASES = {"CRITICAL": "UNHEALTHY", "RECOVERING": "DEGRADED"}
 _ENTITY_ALIASES = {"workflow": "workflow_execution"}
@@ -76,15 +77,17 @@ def check_json(value: object) -> None:
 def _is_clean(value: Any, depth: int) -> bool:
     """The common case, without keeping track of where it is."""
     kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or "\0" in key or not (key.isascii() or _encodes(key)):
+                return False
+            if not _is_clean(item, depth + 1):
+                return False
+        return depth < MAX_JSON_DEPTH
     if kind is str:
         return "\0" not in value and (value.isascii() or _encodes(value))
     if kind is int:
-        return bool(-INT64_MAX - 1 <= value <= INT64_MAX)
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str or not _is_clean(key, 0) or not _is_clean(item, depth + 1):
-                return False
-        return depth < MAX_JSON_DEPTH
+        return bool(_INT64_MIN <= value <= INT64_MAX)
     if kind is list:
         return depth < MAX_JSON_DEPTH and all(_is_clean(item, depth + 1) for item in value)
     return value is None or kind is bool or (kind is float and math.isfinite(value))
@@ -106,7 +109,7 @@ def _find_fault(value: object, path: str, depth: int) -> None:
     elif value is None or isinstance(value, bool):
         return
     elif isinstance(value, int):
-        if not -INT64_MAX - 1 <= value <= INT64_MAX:
+        if not _INT64_MIN <= value <= INT64_MAX:
             raise ValueError(f"{where}: integer of more than 64 bits")
     elif isinstance(value, float):
         if not math.isfinite(value):
@@ -134,8 +137,8 @@ def _check_text(text: str, where: str) -> None:
 
 
 def _json_object(value: dict[str, Any]) -> dict[str, Any]:
-    if value:
-        check_json(value)
+    if value and not _is_clean(value, 0):
+        _find_fault(value, "", 0)
     return value
 
 
@@ -145,7 +148,7 @@ def _json_list(value: list[Any]) -> list[Any]:
 
 
 def _uuid7(value: UUID) -> UUID:
-    if value.version != 7:
+    if not is_uuid7(value):
         raise ValueError("not a UUID of version 7")
     return value
 

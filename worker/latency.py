@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 GROWTH = 1.02  # from one bucket to the next: how exact a percentile is
 SHORTEST_S = 1e-5
@@ -17,8 +18,11 @@ class Latencies:
         self.longest_s = 0.0
 
     def add(self, seconds: float) -> None:
-        self._buckets[int(math.log(max(seconds, SHORTEST_S) / SHORTEST_S) / _LOG_GROWTH)] += 1
-        self.longest_s = max(self.longest_s, seconds)
+        self.add_all((seconds,))
+
+    def add_all(self, durations_s: Sequence[float]) -> None:
+        self._buckets.update([int(math.log(max(one, SHORTEST_S) / SHORTEST_S) / _LOG_GROWTH) for one in durations_s])
+        self.longest_s = max(self.longest_s, max(durations_s, default=0.0))
 
     def percentile_s(self, percent: float) -> float:
         """The duration that `percent` of all stayed within, to about two percent; 0 where there were none."""

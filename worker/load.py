@@ -4,9 +4,10 @@ submit what the world says, paced --> wait until all is confirmed --> play the w
                                                                       --> compare with the database
 """
 
+import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -130,43 +131,64 @@ class SimulationResult:
 
 
 class Tally:
-    """Counts what becomes of operations, in the clients' threads."""
+    """Counts what becomes of operations.
+
+    The clients' threads only put them down (`settle`); all else belongs to the submitting thread, which counts them a
+    block at a time: that takes no lock for each.
+    """
 
     def __init__(self) -> None:
-        self.submitted = 0  # written by the submitting thread alone
+        self.submitted = 0
         self.statuses: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.refused_ids: set[UUID] = set()
         self.latencies = Latencies()
-        self.confirmed = 0
         self.last_confirmed_at = 0.0
+        self._counted = 0
+        self._ended: deque[Sent] = deque()  # confirmed and not counted
         self._room = threading.Condition()
-        self._wanted = 0  # the number of confirmations that somebody waits for
+        self._wanted: float = math.inf  # the length of `_ended` that somebody waits for
+
+    @property
+    def confirmed(self) -> int:
+        return self._counted + len(self._ended)
 
     def settle(self, sent: Sent) -> None:
         if sent.confirmed_at is None:  # given up: the client was closed
             return
-        outcome = sent.result(0)
-        with self._room:
-            self.statuses[outcome.status] += 1
+        self._ended.append(sent)
+        if len(self._ended) >= self._wanted:  # asked after the append, as who waits looks after saying what it wants
+            with self._room:
+                if len(self._ended) >= self._wanted:
+                    self._wanted = math.inf
+                    self._room.notify_all()
+
+    def count(self) -> None:
+        """Count what has been put down by now."""
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        if not ended:
+            return
+        outcomes = [sent.result(0) for sent in ended]
+        self.statuses.update([outcome.status for outcome in outcomes])
+        for outcome in outcomes:
             if outcome.status == "refused":
                 self.refused[outcome.code or EnumCoreErrorCode.INTERNAL_ERROR.value] += 1
-                self.refused_ids.add(sent.operation_id)
-            self.latencies.add(sent.confirmed_at - sent.submitted_at)
-            self.last_confirmed_at = max(self.last_confirmed_at, sent.confirmed_at)
-            self.confirmed += 1
-            if self.confirmed == self._wanted:
-                self._room.notify_all()
+                self.refused_ids.add(outcome.operation_id)
+        times = [(sent.submitted_at, sent.confirmed_at or 0.0) for sent in ended]
+        self.latencies.add_all([confirmed_at - submitted_at for submitted_at, confirmed_at in times])
+        self.last_confirmed_at = max(self.last_confirmed_at, max(confirmed_at for _, confirmed_at in times))
+        self._counted += len(ended)
 
     def wait_room(self, window: int, *, timeout_s: float) -> None:
         """Wait until half of a full window is free, or the time is over."""
+        self.count()
         with self._room:
-            self._wanted = self.submitted - window // 2
-            self._room.wait_for(lambda: self.confirmed >= self._wanted, timeout_s)
+            self._wanted = wanted = self.submitted - window // 2 - self._counted
+            self._room.wait_for(lambda: len(self._ended) >= wanted, timeout_s)
+            self._wanted = math.inf
 
     def latency_ms(self) -> dict[str, float]:
-        with self._room:
-            return self.latencies.percentiles_ms()
+        return self.latencies.percentiles_ms()
 
 
 class Load:
@@ -188,6 +210,7 @@ class Load:
         world, tally, rate = self.plan.world(), self.tally, self.plan.rate_per_s
         while not stop.is_set() and (elapsed_s := time.monotonic() - self._started_at) < self.plan.seconds:
             self._show("load")
+            tally.count()
             room = self._window - (tally.submitted - tally.confirmed)
             due = int(elapsed_s * rate) + 1 - tally.submitted if rate else room
             if room <= 0:
@@ -212,6 +235,7 @@ class Load:
 
     def result(self) -> SimulationResult:
         tally = self.tally
+        tally.count()
         elapsed_s = max(tally.last_confirmed_at - self._started_at, 0.0)
         return SimulationResult(
             seed=self.plan.seed,
@@ -234,11 +258,11 @@ class Load:
                 self._show("verify")
 
     def _submit(self, world: BridgeWorld, number: int) -> None:
-        tally, clients = self.tally, self._clients
+        tally, clients, settle = self.tally, self._clients, self.tally.settle
         for operation in islice(world, number):
             sent = clients[tally.submitted % len(clients)].submit(operation)
             tally.submitted += 1
-            sent.add_done_callback(tally.settle)
+            sent.add_done_callback(settle)
 
     def _show(self, phase: str, *, at_once: bool = False) -> None:
         moment = time.monotonic()
@@ -247,6 +271,7 @@ class Load:
         confirmed = self.tally.confirmed
         rate = (confirmed - self._shown_confirmed) / max(moment - self._shown_at, 1e-9)
         self._shown_at, self._shown_confirmed = moment, confirmed
+        self.tally.count()
         elapsed_s = moment - self._started_at
         progress = Progress(phase, elapsed_s, self.tally.submitted, confirmed, rate, self.tally.latency_ms())
         self._on_progress(progress)

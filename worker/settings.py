@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: Literal["json", "console"] = Field("json", description="json (a line per record) or console")
 
-    worker_threads: Count = Field(4, description="threads of one worker process")
+    # Two keep a core busy: one computes while the other waits for PostgreSQL. More take turns at the interpreter.
+    worker_threads: Count = Field(2, description="threads of one worker process")
     worker_queues: Names = Field(
         ("persist", "intents", "queries", "housekeeping", "celery"), description="queues a worker takes, by comma"
     )

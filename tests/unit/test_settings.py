@@ -84,7 +84,7 @@ def test_missing_settings_are_named_together() -> None:
 
 def test_an_empty_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMNINODE_WORKER_THREADS", "")
-    assert Settings.load().worker_threads == 4
+    assert Settings.load().worker_threads == 2
 
 
 def test_settings_that_contradict_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

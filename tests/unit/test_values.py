@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from omninode_bridge import values
+from omninode_bridge.clock import is_uuid7
 from omninode_bridge.values import INT32_MAX, INT64_MAX, MAX_JSON_DEPTH, check_json
 
 
@@ -109,6 +110,13 @@ def test_an_operation_id_is_a_uuid_of_version_7(bad: object) -> None:
     refuse(values.OperationId, bad)
     seven = "01936f00-0000-7000-8000-000000000000"
     assert valid(values.OperationId, seven) == UUID(seven)
+
+
+@pytest.mark.parametrize("variant", ["7", "8", "b", "c", "f"])
+@pytest.mark.parametrize("version", "0467f")
+def test_version_7_means_what_the_standard_library_means(version: str, variant: str) -> None:
+    id_ = UUID(f"01936f00-0000-{version}000-{variant}000-000000000000")
+    assert is_uuid7(id_) == (id_.version == 7)
 
 
 @pytest.mark.parametrize("bad", ["", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 32 + "\n", 5])

@@ -76,6 +76,47 @@ def test_a_digest_that_was_sent_is_kept() -> None:
     assert decoded == operation
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"correlation_id": str(TRACE)},
+        {"correlation_id": None, "event": None},
+        {"event": {"event_type": "e", "payload": {"a": 1}}},
+        {"digest": None},
+        {"digest": "0" * 32},
+        {"occurred_at": None},
+        {"operation_id": None},
+        {"operation_id": ID},
+        {"occurred_at": "soon"},
+        {"surprise": 1},
+        {"operation_type": None},
+        {"operation_type": ["x"]},
+        {"operation_type": "refusal"},
+        {"event": {"payload": 5}},
+        {"data": None},
+        {"data": {**HEARTBEAT, "metadata": {"a": "\0"}}},
+        {"data": {**HEARTBEAT, "metadata": {"a": 2**63}}},
+    ],
+)
+def test_an_operation_is_decoded_the_same_in_a_batch_and_alone(more: dict[str, Any]) -> None:
+    plain = {"operation_id": str(uuid7()), "operation_type": "update_node_heartbeat", "occurred_at": AT}
+    raw = {**plain, "data": HEARTBEAT, **more}
+    alone = decode_operation(json.loads(json.dumps(raw)), seed="t:0")
+    (item,) = decode_batch(orjson.dumps([raw]).decode(), task_id="t")
+    (listed,) = decode_items([raw], task_id="t")
+    assert item == alone == listed and item.model_fields_set == alone.model_fields_set
+    assert item.model_copy(update={"digest": None}).digest is None
+
+
+def test_decoding_leaves_what_a_producer_sent_as_it_was() -> None:
+    plain = {"operation_id": str(uuid7()), "operation_type": "update_node_heartbeat", "occurred_at": AT}
+    raw = {**plain, "event": None, "data": HEARTBEAT}
+    before = json.dumps(raw)
+    decode_items([raw], task_id="t")
+    assert json.dumps(raw) == before
+
+
 def test_the_digest_depends_on_the_content_and_not_on_the_id() -> None:
     content = {"operation_type": "update_node_heartbeat", "occurred_at": AT, "data": HEARTBEAT}
     one, other = (taken({**content, "operation_id": str(uuid7())}) for _ in range(2))
