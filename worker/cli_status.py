@@ -65,7 +65,7 @@ def _show(status: FleetStatus) -> None:
         workers.add_row(
             name,
             paused,
-            str(state.get("breaker", "?")),
+            str(state.get("breaker", {}).get("state", "?")),
             f"{pool.get('used_connections', '?')} of {pool.get('pool_max', '?')}",
             memory,
         )

@@ -7,13 +7,14 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from omninode_bridge.broker import FLEET_STATE_COMMAND
 from omninode_bridge.errors import OnexError
 from store import status as store_status
 from store.connection import connection
 from worker.settings import Settings
 
 REPLY_TIMEOUT_S = 1.0
-CONNECT_TIMEOUT_S = 3
+CONNECT_TIMEOUT_S = 3  # of the broker; a status must answer soon
 
 
 @dataclass
@@ -64,7 +65,7 @@ def queue_depths(app: Celery, queues: tuple[str, ...]) -> dict[str, int | None]:
 
 def worker_states(app: Celery) -> dict[str, dict[str, Any]]:
     """Each worker's own account of itself."""
-    replies = app.control.broadcast("fleet_state", reply=True, timeout=REPLY_TIMEOUT_S) or []
+    replies = app.control.broadcast(FLEET_STATE_COMMAND, reply=True, timeout=REPLY_TIMEOUT_S) or []
     return {name: state for reply in replies for name, state in sorted(reply.items())}
 
 

@@ -81,7 +81,7 @@ def test_the_plain_status_names_the_same(empty: Stack, client: FleetClient) -> N
     first_words = {line.split()[0] for line in lines if line.strip()}
     assert first_words >= {*QUEUES, "ledger:", "refused", "FUTURE"}
     workers = [line.split() for line in lines if line.strip().startswith(("worker1@", "worker2@"))]
-    assert len(workers) == 2 and all("consuming" in words for words in workers)
+    assert len(workers) == 2 and all("consuming" in words and "closed" in words for words in workers)
 
 
 def test_health_is_silent_about_a_healthy_fleet(stack: Stack) -> None:
