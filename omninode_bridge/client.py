@@ -90,7 +90,7 @@ class FleetClient:
         max_pending_bytes: int = MAX_PENDING_BYTES,
         when_full: Literal["block", "raise"] = "block",
         linger: timedelta = timedelta(milliseconds=5),
-        batch_operations: int = 250,
+        batch_operations: int = 500,  # docs/decisions/0004-batches-of-500.md
         batch_bytes: int = 256 * 1024,
         max_in_flight: int = 16,
         queue: str = PERSIST_QUEUE,

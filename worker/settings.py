@@ -136,7 +136,7 @@ class Settings(BaseSettings):
 
     client_max_pending: Count = Field(100000, description="unconfirmed operations a client holds before it blocks")
     client_linger_ms: Annotated[int, Field(ge=0, le=1000)] = Field(5, description="wait for a batch to fill")
-    client_batch_operations: Annotated[int, Field(ge=1, le=1000)] = Field(250, description="operations in a message")
+    client_batch_operations: Annotated[int, Field(ge=1, le=1000)] = Field(500, description="operations in a message")
     client_batch_bytes: Annotated[int, Field(ge=1024, le=4 << 20)] = Field(262144, description="bytes in a message")
     result_expires_s: Count = Field(3600, description="how long the broker keeps a confirmation")
 

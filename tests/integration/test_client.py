@@ -70,7 +70,7 @@ def test_a_message_shows_how_many_operations_it_holds_and_nothing_of_them(broker
 
 def test_operations_that_come_while_others_are_on_their_way_share_a_message(broker: str, answerer: Answerer) -> None:
     answerer.pause()
-    with client_of(broker) as client:
+    with client_of(broker, batch_operations=250) as client:
         client.submit(heartbeat())
         client.submit_many([heartbeat(number) for number in range(400)])
         answerer.resume()
