@@ -126,7 +126,7 @@ def test_what_is_submitted_while_the_broker_is_away_arrives_when_it_is_back(
 
 def test_batches_survive_a_broker_that_forgets(restartable_broker: RestartableBroker) -> None:
     url = restartable_broker.url
-    with client_of(url) as client:
+    with client_of(url, batch_operations=250) as client:
         client.submit_many([heartbeat(number) for number in range(1000)])
         wait_until(lambda: client.stats().sent_batches == 4, seconds=5, what="all batches were sent")
         with redis.Redis.from_url(url) as connection:
