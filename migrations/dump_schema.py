@@ -23,6 +23,13 @@ from pg_proc where pronamespace = current_schema()::regnamespace
 order by proname, oid
 """
 
+_SEQUENCES: LiteralString = """
+select 'create sequence ' || quote_ident(relname) || ' as ' || format_type(seqtypid, null) || ';' || E'\\n'
+from pg_sequence join pg_class on pg_class.oid = seqrelid
+where relnamespace = current_schema()::regnamespace
+order by relname
+"""
+
 # What Alembic keeps for itself is no part of the schema.
 _TABLES: LiteralString = """
 select oid, relname, pg_get_partkeydef(oid), array_to_string(reloptions, ', ')
@@ -71,7 +78,7 @@ where partrelid = %(table)s
 
 def dump(conn: Connection[Any]) -> str:
     """The schema that comes first on the search path of `conn`."""
-    functions = _texts(conn, _FUNCTIONS)
+    functions = _texts(conn, _FUNCTIONS) + _texts(conn, _SEQUENCES)
     tables: list[str] = []
     foreign_keys: list[str] = []
     for oid, name, partition_key, options in conn.execute(_TABLES).fetchall():

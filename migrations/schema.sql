@@ -80,6 +80,8 @@ AS $function$
     'hex')::uuid
 $function$;
 
+create sequence event_logs_seq as bigint;
+
 create table bridge_states (
   bridge_id uuid not null,
   namespace character varying(255) not null,
@@ -134,7 +136,7 @@ create table dead_letters (
   created_at timestamp with time zone not null default now(),
   resolved_at timestamp with time zone,
   constraint dead_letters_pkey PRIMARY KEY (id, digest),
-  constraint dead_letters_form_check CHECK (((form)::text = ANY (ARRAY['operation'::text, 'record'::text]))),
+  constraint dead_letters_form_check CHECK (((form)::text = ANY (ARRAY['operation'::text, 'record'::text, 'event'::text]))),
   constraint dead_letters_status_check CHECK (((status)::text = ANY (ARRAY['open'::text, 'retried'::text, 'discarded'::text])))
 );
 CREATE INDEX idx_dead_letters_status_created_at ON dead_letters USING btree (status, created_at DESC);
@@ -155,11 +157,13 @@ create table event_logs (
   published_at timestamp with time zone,
   seq bigint,
   created_at timestamp with time zone not null default now(),
+  shard smallint,
   constraint event_logs_pkey PRIMARY KEY (id),
   constraint event_logs_direction_check CHECK (((direction)::text = ANY (ARRAY['in'::text, 'out'::text])))
 ) partition by RANGE (id);
 create table event_logs_default partition of event_logs default;
 CREATE INDEX idx_event_logs_correlation_id ON event_logs USING btree (correlation_id);
+CREATE INDEX idx_event_logs_outbox ON event_logs USING btree (seq) INCLUDE (shard) WHERE (((direction)::text = 'out'::text) AND ((status)::text = 'pending'::text));
 CREATE INDEX idx_event_logs_session_id ON event_logs USING btree (session_id) WHERE (session_id IS NOT NULL);
 CREATE INDEX idx_event_logs_type_created_at ON event_logs USING btree (event_type, created_at DESC);
 
@@ -172,10 +176,11 @@ create table fsm_states (
   last_transition_at timestamp with time zone not null,
   updated_at timestamp with time zone not null default now(),
   clock text collate "C" not null,
+  metadata jsonb not null default '{}'::jsonb,
   constraint fsm_states_pkey PRIMARY KEY (entity_type, entity_id),
   constraint fsm_states_transition_count_check CHECK ((transition_count >= 0))
 ) with (fillfactor=80);
-CREATE INDEX idx_fsm_states_type_last_transition_at ON fsm_states USING btree (entity_type, last_transition_at DESC);
+CREATE INDEX idx_fsm_states_recovery ON fsm_states USING btree (entity_type, last_transition_at DESC, entity_id DESC);
 
 create table fsm_transitions (
   id uuid not null,

@@ -16,6 +16,9 @@ DEFAULT_QUEUE = "celery"  # where a Celery producer sends that knows nothing but
 QUEUES = (PERSIST_QUEUE, INTENTS_QUEUE, QUERIES_QUEUE, HOUSEKEEPING_QUEUE, DEFAULT_QUEUE)
 
 PERSIST_BATCH_TASK = "omninode.persist_batch"
+INTENT_BATCH_TASK = "omninode.intent_batch"  # a client's intents; any other producer sends omninode.execute_intents
+QUERY_BATCH_TASK = "omninode.answer_queries"  # queries that came over the bus
+EXECUTE_INTENTS_TASK = "omninode.execute_intents"
 ENSURE_PARTITIONS_TASK = "omninode.ensure_partitions"
 FLEET_STATE_COMMAND = "fleet_state"  # remote control: what a worker says of itself
 
@@ -27,7 +30,9 @@ TASK_QUEUES = {
     "omninode.update_node_heartbeat": PERSIST_QUEUE,
     "omninode.publish_event": INTENTS_QUEUE,
     "omninode.recover_fsm_states": INTENTS_QUEUE,
-    "omninode.execute_intents": INTENTS_QUEUE,
+    EXECUTE_INTENTS_TASK: INTENTS_QUEUE,
+    INTENT_BATCH_TASK: INTENTS_QUEUE,
+    QUERY_BATCH_TASK: QUERIES_QUEUE,
     "omninode.database_operation": QUERIES_QUEUE,
     "omninode.*": HOUSEKEEPING_QUEUE,
 }

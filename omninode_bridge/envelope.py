@@ -10,12 +10,11 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from omninode_bridge.clock import now
 from omninode_bridge.errors import invalid, quoted
-from omninode_bridge.values import Instant
+from omninode_bridge.values import MAX_TOPIC_CHARS, Instant
 
 log = logging.getLogger(__name__)
 
 FLEET_SERVICE = "omninode-bridge-fleet"  # source_service of what the fleet itself emits; never turned into operations
-MAX_TOPIC_CHARS = 249  # Kafka's bound
 DLQ_SUFFIX = ".dlq"
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]+")

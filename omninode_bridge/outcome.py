@@ -1,6 +1,6 @@
 """What became of one operation."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 Status = Literal["applied", "duplicate", "refused"]
@@ -11,12 +11,14 @@ class Outcome(NamedTuple):
 
     `applied` and `duplicate` both mean that the effect is in the database, once. A `refused` one has a code of
     `EnumCoreErrorCode` and a message that names the field; its payload is kept in `dead_letters`.
+    `detail` is what an intent's answer tells beyond that: whether its event is on the bus, what was recovered.
     """
 
     operation_id: UUID
     status: Status
     code: str | None = None
     message: str | None = None
+    detail: dict[str, Any] | None = None
 
     @property
     def committed(self) -> bool:

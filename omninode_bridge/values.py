@@ -5,6 +5,7 @@ numbers outside their column and anything that JSON cannot carry are refused by 
 """
 
 import math
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
@@ -27,6 +28,9 @@ _INT64_MIN = -(2**63)
 
 _HEALTH_ALIASES = {"CRITICAL": "UNHEALTHY", "RECOVERING": "DEGRADED"}
 _ENTITY_ALIASES = {"workflow": "workflow_execution"}
+_EVENT_NAME = re.compile("[a-z0-9_]+")
+_TOPIC = re.compile("[A-Za-z0-9._-]+")
+MAX_TOPIC_CHARS = 249  # Kafka's bound
 
 
 def _clean(max_chars: int) -> Callable[[str], str]:
@@ -42,11 +46,12 @@ def _clean(max_chars: int) -> Callable[[str], str]:
     return check
 
 
-def _plain(max_chars: int, *, min_chars: int = 1) -> Any:
+def _plain(max_chars: int, *more: AfterValidator, min_chars: int = 1) -> Any:
     return Annotated[
         str,
         StringConstraints(strict=True, strip_whitespace=True, min_length=min_chars, max_length=max_chars),
         AfterValidator(_clean(max_chars)),
+        *more,
     ]
 
 
@@ -161,6 +166,19 @@ def _entity_type(value: str) -> str:
     return _ENTITY_ALIASES.get(value, value)
 
 
+def _event_name(value: str) -> str:
+    name = value.replace("-", "_")
+    if not _EVENT_NAME.fullmatch(name):
+        raise ValueError("not letters, digits, dashes and underscores")
+    return name
+
+
+def _topic(value: str) -> str:
+    if value in (".", "..") or not _TOPIC.fullmatch(value):
+        raise ValueError("not letters, digits, dots, dashes and underscores")
+    return value
+
+
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 OperationId = Annotated[UUID, AfterValidator(_uuid7)]
 Digest = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{32}$")]
@@ -175,6 +193,8 @@ Health = _upper(50, AfterValidator(_health))
 NodeType = _lower(100)
 EntityType = _lower(100, AfterValidator(_entity_type))
 AggregationType = _lower(50)
+EventName = _lower(100, AfterValidator(_event_name))
+Topic = _plain(MAX_TOPIC_CHARS, AfterValidator(_topic))
 FileHash = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, to_lower=True, pattern=r"^[0-9a-fA-F]{1,128}$")
 ]

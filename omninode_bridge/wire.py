@@ -211,14 +211,16 @@ def error_text(error: ValidationError) -> str:
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The small JSON object that a task returns: `rest` lists [position, status, code, message] of what is not
-    applied."""
+    applied; `details`, where there are any, [position, detail]."""
     rest: list[list[Any]] = []
     for position, outcome in enumerate(outcomes):
         if outcome.status == "duplicate":
             rest.append([position, outcome.status])
         elif outcome.status == "refused":
             rest.append([position, outcome.status, outcome.code, outcome.message])
-    return {"operations": len(outcomes), "applied": len(outcomes) - len(rest), "rest": rest}
+    answer = {"operations": len(outcomes), "applied": len(outcomes) - len(rest), "rest": rest}
+    details = [[position, one.detail] for position, one in enumerate(outcomes) if one.detail is not None]
+    return answer | {"details": details} if details else answer
 
 
 def decode_outcomes(result: Mapping[str, Any], operation_ids: Sequence[UUID]) -> list[Outcome]:
@@ -231,6 +233,8 @@ def decode_outcomes(result: Mapping[str, Any], operation_ids: Sequence[UUID]) ->
     outcomes = [Outcome(operation_id, "applied") for operation_id in operation_ids]
     for position, status, *why in result["rest"]:
         outcomes[position] = Outcome(operation_ids[position], status, *why)
+    for position, detail in result.get("details", ()):
+        outcomes[position] = outcomes[position]._replace(detail=detail)
     return outcomes
 
 

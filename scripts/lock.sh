@@ -20,7 +20,7 @@ compile() {
 
 compile --group dev --all-extras "$@" -o requirements.lock
 # Upgrades arrive through the first lock, which is the second one's constraint.
-compile --extra fleet --upgrade --constraint requirements.lock -o requirements-fleet.lock
+compile --extra fleet --extra kafka --upgrade --constraint requirements.lock -o requirements-fleet.lock
 
 if grep -n '://' requirements.lock requirements-fleet.lock; then
   echo "a lock file holds an address" >&2

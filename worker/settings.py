@@ -22,6 +22,7 @@ PREFIX = "OMNINODE_"
 DATABASE_SCHEMES = ("postgresql", "postgres")
 BROKER_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
 BACKEND_SCHEMES = ("redis", "rediss", "sentinel")
+BUS_SCHEMES = ("redis", "rediss", "kafka")
 
 
 class SettingsError(FleetError):
@@ -58,9 +59,16 @@ def _backend(data: dict[str, Any]) -> str:
     return broker if broker.partition("://")[0] in BACKEND_SCHEMES else ""
 
 
+def _bus(data: dict[str, Any]) -> str:
+    broker: str = data.get("broker_url", "")
+    is_redis = data.get("bus") == "redis" and broker.partition("://")[0] in ("redis", "rediss")
+    return broker if is_redis else ""
+
+
 DatabaseUrl = Annotated[str, _url(*DATABASE_SCHEMES)]
 BrokerUrl = Annotated[str, _url(*BROKER_SCHEMES)]
 BackendUrl = Annotated[str, _url(*BACKEND_SCHEMES)]
+BusUrl = Annotated[str, _url(*BUS_SCHEMES)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -139,6 +147,50 @@ class Settings(BaseSettings):
     client_batch_operations: Annotated[int, Field(ge=1, le=1000)] = Field(500, description="operations in a message")
     client_batch_bytes: Annotated[int, Field(ge=1024, le=4 << 20)] = Field(262144, description="bytes in a message")
     result_expires_s: Count = Field(3600, description="how long the broker keeps a confirmation")
+
+    environment: Literal["development", "staging", "production"] = Field(
+        "development", description="written into envelopes; chooses Kafka's compression, linger and message size"
+    )
+    bus: Literal["redis", "kafka"] = Field("redis", description="the event bus: Redis streams or Kafka")
+    bus_url: BusUrl = Field(
+        default_factory=_bus,
+        description="redis://, rediss:// or kafka://host:port,host:port; the broker itself, where that is Redis",
+    )
+    bus_partitions: Annotated[int, Field(ge=1, le=256)] = Field(
+        4, description="streams that a new topic gets on the Redis bus"
+    )
+    bus_claim_idle_s: Seconds = Field(
+        30, description="a record of the Redis bus that a silent consumer holds is given to another after this time"
+    )
+    bus_retention_hours: Annotated[float, Field(gt=0)] = Field(
+        168, description="how long the Redis bus keeps records of a topic that no group reads"
+    )
+    bus_timeout_s: Seconds = Field(10, description="how long the bus may take over one batch before it counts as away")
+    bus_max_message_bytes: Annotated[int, Field(ge=1024)] | None = Field(
+        None, description="largest event; by environment when not given: 256 KiB, 512 KiB, 1 MiB"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = Field(
+        None, description="how to talk to Kafka; the URL's query may say it as well"
+    )
+    kafka_sasl_mechanism: str = Field("", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    kafka_sasl_username: str = Field("", description="login at Kafka")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="password at Kafka")
+    kafka_ssl_ca_location: Path | None = Field(None, description="certificates that Kafka's must be signed by")
+
+    relay_batch: Annotated[int, Field(ge=1, le=5000)] = Field(500, description="events that a relay publishes at once")
+    relay_sweep_s: Seconds = Field(1, description="how often a relay looks for events that nobody nudged it for")
+    publish_wait_ms: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        100, description="how long the answer to intents waits until their events are on the bus"
+    )
+    consume_group: str = Field("database_adapter_consumers", min_length=1, description="the consumer group")
+    consume_topics: Names = Field(
+        (r"^(.*[.])?omninode[_-]bridge[.].*$",),
+        description="topics that `fleet consume` reads, by comma; one that begins with ^ is a regular expression",
+    )
+    consume_max_records: Count = Field(5000, description="records a consumer has under way before it stops reading")
+    recover_within_days: Days = Field(7, description="how far back RecoverFSMStates looks")
+    recover_limit: Annotated[int, Field(ge=1, le=10_000)] = Field(10_000, description="workflows in one answer")
+    recover_timeout_ms: Milliseconds = Field(2000, description="after this time its answer is partial")
 
     pg_bin: Path | None = Field(
         None, validation_alias="FLEET_PG_BIN", description="bin directory of an own PostgreSQL for `fleet up`"

@@ -13,6 +13,7 @@ from omninode_bridge.operation import (
     PERSIST_TYPES,
     Data,
     EventData,
+    FsmTransitionIntentData,
     NodeHeartbeatData,
     Operation,
     PersistWorkflowStep,
@@ -29,6 +30,16 @@ LEAST: dict[str, dict[str, Any]] = {
     "persist_metadata_stamp": {"stamp_data": {}},
     "update_node_heartbeat": {"node_id": "n", "health_status": "healthy"},
     "record_event": {"event_type": "e", "payload": {}},
+    "publish_event": {"event_type": "e", "payload": {}},
+    "persist_state": {"aggregation_id": ID, "current_fsm_state": "unknown", "namespaces": {}},
+    "persist_fsm_transition_intent": {
+        "entity_id": ID,
+        "entity_type": "order",
+        "to_state": "a",
+        "transition_event": "e",
+    },
+    "recover_fsm_states": {},
+    "answer_query": {"entity_type": "workflow_execution"},
 }
 
 
@@ -65,7 +76,7 @@ class TestEveryOperation:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(operation, "digest", "0" * 32)  # noqa: B010  # mypy knows that it is read-only
         with pytest.raises(ValidationError, match="frozen"):
-            setattr(operation.data, next(iter(LEAST[name])), None)
+            setattr(operation.data, next(iter(data_class(name).model_fields)), None)
 
     def test_takes_no_other_operations_type(self, name: str) -> None:
         with pytest.raises(ValidationError, match="operation_type"):
@@ -102,10 +113,40 @@ def test_an_operation_takes_only_the_data_of_its_type() -> None:
         PersistWorkflowStep.model_validate({"data": NodeHeartbeatData(node_id="n", health_status="healthy")})
 
 
-def test_every_operation_but_the_recorded_event_has_a_block() -> None:
-    assert set(BLOCKS.values()) == set(PERSIST_TYPES) == set(OPERATION_CLASSES) - {"record_event"}
+def test_the_six_persist_operations_have_a_block_and_no_other() -> None:
+    assert set(BLOCKS.values()) == set(PERSIST_TYPES) and len(BLOCKS) == 6
     assert BLOCKS["workflow_step_data"] == "persist_workflow_step"
     assert EventData.BLOCK not in BLOCKS
+
+
+@pytest.mark.parametrize(
+    ("from_state", "to_state", "allowed"),
+    [
+        (None, "PENDING", True),
+        (None, "PROCESSING", True),
+        (None, "COMPLETED", False),
+        ("pending", "processing", True),
+        ("PENDING", "FAILED", True),
+        ("PENDING", "COMPLETED", False),
+        ("PROCESSING", "COMPLETED", True),
+        ("PROCESSING", "FAILED", True),
+        ("PROCESSING", "PENDING", False),
+        ("PROCESSING", "PROCESSING", False),
+        ("COMPLETED", "FAILED", False),
+        ("ELSEWHERE", "PROCESSING", False),
+    ],
+)
+def test_an_intent_moves_a_workflow_only_as_workflows_move(
+    from_state: str | None, to_state: str, allowed: bool
+) -> None:
+    fields = {"entity_id": ID, "transition_event": "e", "from_state": from_state, "to_state": to_state}
+    free = FsmTransitionIntentData.model_validate({**fields, "entity_type": "order"})
+    assert free.to_state == to_state.upper()
+    if allowed:
+        FsmTransitionIntentData.model_validate({**fields, "entity_type": "workflow"})
+    else:
+        with pytest.raises(ValidationError, match="is no move of a workflow"):
+            FsmTransitionIntentData.model_validate({**fields, "entity_type": "workflow"})
 
 
 def test_data_normalises_what_it_is_given() -> None:
