@@ -36,6 +36,14 @@ if TYPE_CHECKING:
     from omninode_bridge.client import ClientStats, FleetClient
     from omninode_bridge.events import map_record
     from omninode_bridge.handle import Handle
+    from omninode_bridge.intent_results import (
+        ModelFSMResult,
+        ModelIntentResult,
+        ModelPersistStateResult,
+        ModelPublishResult,
+    )
+    from omninode_bridge.intents import ModelIntent
+    from omninode_bridge.store_effect import StoreEffect
 
 # Loaded when they are first asked for: the fleet's own processes need the models and not the client.
 _LATER = {
@@ -43,6 +51,12 @@ _LATER = {
     "ClientStats": "omninode_bridge.client",
     "FleetClient": "omninode_bridge.client",
     "Handle": "omninode_bridge.handle",
+    "ModelFSMResult": "omninode_bridge.intent_results",
+    "ModelIntent": "omninode_bridge.intents",
+    "ModelIntentResult": "omninode_bridge.intent_results",
+    "ModelPersistStateResult": "omninode_bridge.intent_results",
+    "ModelPublishResult": "omninode_bridge.intent_results",
+    "StoreEffect": "omninode_bridge.store_effect",
     "map_record": "omninode_bridge.events",
 }
 
@@ -58,6 +72,11 @@ __all__ = [
     "FsmTransitionData",
     "Handle",
     "MetadataStampData",
+    "ModelFSMResult",
+    "ModelIntent",
+    "ModelIntentResult",
+    "ModelPersistStateResult",
+    "ModelPublishResult",
     "NodeHeartbeatData",
     "OnexError",
     "Operation",
@@ -69,6 +88,7 @@ __all__ = [
     "PersistWorkflowStep",
     "RecordEvent",
     "Refusal",
+    "StoreEffect",
     "UpdateNodeHeartbeat",
     "WorkflowExecutionData",
     "WorkflowStepData",

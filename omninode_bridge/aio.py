@@ -26,7 +26,8 @@ class ClientOptions(TypedDict, total=False):
     batch_operations: int
     batch_bytes: int
     max_in_flight: int
-    queue: str
+    task: str
+    queue: str | None
 
 
 class AsyncFleetClient:

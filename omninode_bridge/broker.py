@@ -135,7 +135,7 @@ def _transport_options(url: str, *, key_prefix: str, master_name: str) -> dict[s
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
-        "socket_keepalive_options": _keepalive_options(),
+        "socket_keepalive_options": keepalive_options(),
         "health_check_interval": HEALTH_CHECK_INTERVAL_S,
         "retry_on_timeout": False,
         "global_keyprefix": key_prefix,
@@ -152,7 +152,7 @@ def _backend_options(*, key_prefix: str, master_name: str) -> dict[str, Any]:
     return options | ({"master_name": master_name} if master_name else {})
 
 
-def _keepalive_options() -> dict[int, int]:
+def keepalive_options() -> dict[int, int]:
     """A peer that vanished is noticed within 25 seconds, where the platform lets us say so."""
     wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}

@@ -34,10 +34,7 @@ class Batch:
 
     def summary(self) -> str:
         """What Flower shows instead of the text."""
-        names = Counter(handle.operation_type for handle in self.handles)
-        return summary_of(
-            {name.removeprefix("persist_").removeprefix("update_"): count for name, count in names.items()}
-        )
+        return summary_of(Counter(handle.operation_type for handle in self.handles))
 
 
 class Buffer:

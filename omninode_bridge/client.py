@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from omninode_bridge.address import RESULT_SCHEMES, masked, scheme
 from omninode_bridge.backoff import RESEND, Backoff
-from omninode_bridge.broker import PERSIST_QUEUE
+from omninode_bridge.broker import INTENT_BATCH_TASK, PERSIST_BATCH_TASK, QUERY_BATCH_TASK, queue_of
 from omninode_bridge.buffer import Buffer
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.handle import Handle, Home, settle
-from omninode_bridge.operation import OPERATION_CLASSES, Data, Operation
+from omninode_bridge.operation import INTENT_TYPES, OPERATION_CLASSES, PERSIST_TYPES, Data, Operation
 from omninode_bridge.pending import Pending
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS
@@ -33,7 +33,15 @@ CLOSE_TIMEOUT_S = 30.0
 EXIT_TIMEOUT_S = 5.0  # a program that ends without close() is not held up longer
 MAX_PENDING_BYTES = 256 * 1024 * 1024
 
-_ITEM_CLASSES = frozenset({*OPERATION_CLASSES.values(), Refusal})
+# What each task takes in a client's batches; refusals as well.
+TAKEN_TYPES = {
+    PERSIST_BATCH_TASK: (*PERSIST_TYPES, "record_event"),
+    INTENT_BATCH_TASK: INTENT_TYPES,
+    QUERY_BATCH_TASK: ("answer_query",),
+}
+_TAKEN_CLASSES = {
+    task: frozenset({Refusal, *(OPERATION_CLASSES[name] for name in names)}) for task, names in TAKEN_TYPES.items()
+}
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +83,8 @@ class FleetClient:
     linger              how long an operation waits for company while others are on their way
     batch_operations, batch_bytes  the most that travels in one message
     max_in_flight       batches on their way at a time
-    queue               the fleet's queue
+    task                the fleet's task that takes the batches, and with it what may be submitted (`TAKEN_TYPES`)
+    queue               the fleet's queue; the task's own when not given
 
     Raises OnexError VALIDATION_ERROR for arguments that cannot work. It connects when the first operation comes.
     """
@@ -93,7 +102,8 @@ class FleetClient:
         batch_operations: int = 500,  # docs/decisions/0004-batches-of-500.md
         batch_bytes: int = 256 * 1024,
         max_in_flight: int = 16,
-        queue: str = PERSIST_QUEUE,
+        task: str = PERSIST_BATCH_TASK,
+        queue: str | None = None,
         _resend: Backoff = RESEND,
         _pace: "Pace | None" = None,
     ) -> None:
@@ -112,7 +122,10 @@ class FleetClient:
             raise invalid("linger: negative")
         if not result_backend_url and scheme(broker_url) not in RESULT_SCHEMES:
             raise invalid("result_backend_url: needed, because this broker cannot keep confirmations")
-        self._route = Route(broker_url, result_backend_url or broker_url, key_prefix, queue)
+        if task not in TAKEN_TYPES:
+            raise invalid(f"task: none of {', '.join(TAKEN_TYPES)}")
+        self._route = Route(broker_url, result_backend_url or broker_url, key_prefix, queue or queue_of(task), task)
+        self._taken = _TAKEN_CLASSES[task]
         self._blocks = when_full == "block"
         self._home = Home()
         self._pending = Pending(
@@ -236,12 +249,15 @@ class FleetClient:
         self, item: Item | Data, correlation_id: UUID | None, occurred_at: datetime | None
     ) -> tuple[Handle, bytes]:
         self._home.check_process()
-        if type(item) in _ITEM_CLASSES:  # isinstance is slow for models, and this is asked for each operation
+        if type(item) in self._taken:  # isinstance is slow for models, and this is asked for each operation
             if correlation_id is not None or occurred_at is not None:
                 raise invalid("correlation_id, occurred_at: an operation has its own")
             operation: Item = item  # type: ignore[assignment]  # the line above says so; cast() would be a call
         else:
             operation = _operation(item, correlation_id, occurred_at)
+            if type(operation) not in self._taken:
+                taken = ", ".join(TAKEN_TYPES[self._route.task])
+                raise invalid(f"item: {operation.operation_type} is not for this client, which takes {taken}")
         text = encode(operation)
         if not self._started:
             self._start()
@@ -278,7 +294,9 @@ class FleetClient:
 
 
 def _operation(data: object, correlation_id: UUID | None, occurred_at: datetime | None) -> Operation:
-    """The operation of its type around some data."""
+    """The operation of its type around some data; an operation as it is."""
+    if type(data) in OPERATION_CLASSES.values():
+        return data  # type: ignore[return-value]  # the line above says so
     if not isinstance(data, Data) or data.OPERATION_TYPE not in OPERATION_CLASSES:
         raise invalid(f"item: {type(data).__name__} is neither an operation nor the data of one")
     given = {"correlation_id": correlation_id, "occurred_at": occurred_at}

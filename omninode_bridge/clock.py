@@ -67,6 +67,11 @@ def derived_uuid7(occurred_at: datetime, identity: bytes) -> UUID:
     return _uuid7(max(0, millis(occurred_at)), int.from_bytes(hashlib.sha256(identity).digest()[:10], "big"))
 
 
+def sibling_uuid7(id_: UUID, identity: bytes) -> UUID:
+    """An id with the time bits of another; the rest from SHA-256 of `identity`."""
+    return _uuid7(uuid7_millis(id_), int.from_bytes(hashlib.sha256(identity).digest()[:10], "big"))
+
+
 def _uuid7(since_1970: int, bits: int) -> UUID:
     rand_a, rand_b = (bits >> 62) & ((1 << 12) - 1), bits & ((1 << 62) - 1)
     return UUID(int=((since_1970 & ((1 << 48) - 1)) << 80) | _VERSION_AND_VARIANT | (rand_a << 64) | rand_b)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-from omninode_bridge.clock import now
+from omninode_bridge.clock import now, sibling_uuid7
 from omninode_bridge.errors import invalid, quoted
 from omninode_bridge.values import MAX_TOPIC_CHARS, Instant
 
@@ -87,6 +87,11 @@ class ModelOnexEnvelopeV1(BaseModel):
         """What the bus partitions by: events with the same key keep their order."""
         trace = "" if self.correlation_id is None else str(self.correlation_id)
         return self.partition_key or trace or self.source_node_id or self.event_id
+
+
+def announcement_id(operation_id: UUID) -> UUID:
+    """The event id under which the fleet announces an operation that is not an event itself."""
+    return sibling_uuid7(operation_id, f"{operation_id}:announcement".encode())
 
 
 def topic_name(env: str, slug: str) -> str:

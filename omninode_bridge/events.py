@@ -18,7 +18,7 @@ from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.envelope import ModelOnexEnvelopeV1
 from omninode_bridge.errors import OnexError
 from omninode_bridge.jsontext import payload_text
-from omninode_bridge.operation import BLOCKS, OPERATION_CLASSES, Data, Operation
+from omninode_bridge.operation import BLOCKS, OPERATION_CLASSES, Data, EventData, Operation
 from omninode_bridge.records import (
     Malformed,
     Message,
@@ -90,6 +90,25 @@ def map_record(
         topic=_storable(topic),
         partition_key=_storable(key)[:_KEY_CHARS] if isinstance(key, str) else None,
     )
+
+
+def query_of(operation: Operation) -> Operation | None:
+    """The query that an event asks, under the event's own id; None where it asks none."""
+    data = operation.data
+    if not isinstance(data, EventData) or data.event_type != "query_requested":
+        return None
+    inner = data.payload.get("event_data")
+    query: Operation = _VALIDATE["answer_query"](
+        {
+            "operation_id": operation.operation_id,
+            "correlation_id": operation.correlation_id,
+            "occurred_at": operation.occurred_at,
+            "digest": operation.digest,
+            "event": data,
+            "data": {"query": inner if isinstance(inner, dict) else data.payload},
+        }
+    )
+    return query
 
 
 def _operation(record: Record, kind: str, at: datetime | None) -> Operation:

@@ -37,7 +37,6 @@ from omninode_bridge.values import (
     Version32,
 )
 
-
 WORKFLOW_ENTITY = "workflow_execution"
 # From which state to which a workflow may move; None is the first move of all.
 WORKFLOW_MOVES: dict[str | None, tuple[str, ...]] = {
@@ -267,16 +266,11 @@ class RecoverFsmStatesData(Data):
 
 
 class AnswerQueryData(Data):
-    """A query that came over the bus; its answer goes out there. See docs/events.md."""
+    """A query that came over the bus, as it came: what is wrong with it is said in its answer. See docs/events.md."""
 
     OPERATION_TYPE: ClassVar[str] = "answer_query"
 
-    entity_type: Name100
-    filters: JsonObject | None = None
-    sort_by: Name100 | None = None
-    sort_order: Literal["asc", "desc"] | None = None
-    limit: int | None = None
-    offset: int | None = None
+    query: JsonObject
 
 
 class Operation(BaseModel):

@@ -151,11 +151,11 @@ def _unwrap(message: Message, wrap: dict[str, Any]) -> Message:
     if isinstance(inner, dict) and "value" in inner and _SUCCESSOR_MESSAGE.issuperset(inner):
         key, inner = first(inner.get("key"), key), inner["value"]
     if isinstance(inner, str):
-        inner = _parsed(inner)
+        inner = parsed(inner)
     return Message(topic, key, inner, first(wrap.get("original_timestamp"), message.timestamp))
 
 
-def _parsed(text: str) -> object:
+def parsed(text: str) -> object:
     """The JSON in a text, or the text where there is none."""
     try:
         return orjson.loads(text)

@@ -16,7 +16,7 @@ from celery import Celery
 from redis.exceptions import NoPermissionError
 
 from omninode_bridge.address import RESULT_SCHEMES, SCHEMES, masked, scheme, scrubbed
-from omninode_bridge.broker import PERSIST_BATCH_TASK, celery_settings
+from omninode_bridge.broker import celery_settings
 from omninode_bridge.buffer import Batch
 from omninode_bridge.errors import invalid
 
@@ -32,7 +32,7 @@ class Away(Exception):
 
 @dataclass(frozen=True, repr=False)
 class Route:
-    """Where the fleet is: addresses, and the names that it and its clients agree on.
+    """Where the fleet is: addresses, and the names that it and its clients agree on; `task` takes a batch.
 
     Raises OnexError VALIDATION_ERROR for an address that no fleet can have.
     """
@@ -41,6 +41,7 @@ class Route:
     result_backend_url: str
     key_prefix: str
     queue: str
+    task: str
 
     def __post_init__(self) -> None:
         if scheme(self.broker_url) not in SCHEMES:
@@ -91,7 +92,7 @@ class Sender:
         amqp = self._app.amqp
         message = amqp.create_task_message(
             batch.task_id,
-            PERSIST_BATCH_TASK,
+            self._route.task,
             (batch.text(),),
             {},
             argsrepr=batch.summary(),
@@ -103,7 +104,7 @@ class Sender:
         try:
             amqp.send_task_message(
                 self._connected(),
-                PERSIST_BATCH_TASK,
+                self._route.task,
                 message,
                 content_type="application/json",
                 content_encoding="utf-8",

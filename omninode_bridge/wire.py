@@ -17,7 +17,7 @@ from omninode_bridge.clock import TIMELESS, derived_uuid7, parse_instant
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import invalid
 from omninode_bridge.jsontext import payload_text
-from omninode_bridge.operation import BLOCKS, OPERATION_CLASSES, Operation
+from omninode_bridge.operation import BLOCKS, INTENT_TYPES, OPERATION_CLASSES, Operation
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_OPERATION_BYTES
@@ -242,15 +242,23 @@ def summary(items: Sequence[Item]) -> str:
     """What Flower shows instead of payloads: "120 operations: 80 workflow_step, 40 node_heartbeat"."""
     counts: dict[str, int] = {}
     for item in items:
-        name = item.operation_type.removeprefix("persist_").removeprefix("update_")
-        counts[name] = counts.get(name, 0) + 1
+        counts[item.operation_type] = counts.get(item.operation_type, 0) + 1
     return summary_of(counts)
 
 
 def summary_of(counts: Mapping[str, int]) -> str:
+    """As `summary`, from how often each operation type occurs."""
     total = sum(counts.values())
-    kinds = ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))
+    short = {_short(name): count for name, count in counts.items()}
+    kinds = ", ".join(f"{count} {name}" for name, count in sorted(short.items(), key=lambda kv: (-kv[1], kv[0])))
     return f"{total} operation{'s' if total != 1 else ''}" + (f": {kinds}" if kinds else "")
+
+
+def _short(operation_type: str) -> str:
+    """The name of a persist operation by its table; an intent keeps its whole name."""
+    if operation_type in INTENT_TYPES:
+        return operation_type
+    return operation_type.removeprefix("persist_").removeprefix("update_")
 
 
 def _wire_shape(raw: Mapping[str, Any], operation_type: str | None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Order, everywhere and always, so that overlapping batches wait for each other and never in a circle: the ledger,
 workflows, steps,
-transitions and states, stamps, bridge states, nodes, events, dead letters; within a table by key. See docs/ledger.md.
+transitions and states, stamps, bridge states, nodes, events, dead letters, and last the outbox; within a table by key.
+See docs/ledger.md and docs/outbox.md.
 """
 
 from collections import defaultdict
@@ -15,11 +16,11 @@ from typing import Any
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from omninode_bridge.operation import EventData, Operation
+from omninode_bridge.operation import EventData, Operation, PublishEventData
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item
-from store import bridge_states, dead_letters, events, ledger, nodes, transitions, workflows
+from store import announcements, bridge_states, dead_letters, events, ledger, nodes, outbox, transitions, workflows
 from store.rows import operation_rows
 from store.statements import statement
 
@@ -31,11 +32,13 @@ class Limits:
     future_limit         how far an operation's time may lie ahead of the database's clock
     horizon              how long the ledger remembers
     log_consumed_events  whether events that became operations are written to event_logs too
+    environment          what announcements say where they come from
     """
 
     future_limit: timedelta = timedelta(hours=1)
     horizon: timedelta = timedelta(days=7)
     log_consumed_events: bool = True
+    environment: str = "development"
 
 
 def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[Outcome]:
@@ -45,9 +48,16 @@ def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[
     Returns one outcome per item, in order. Raises whatever psycopg raises; then nothing of the batch is committed.
     """
     with _transaction(conn), conn.cursor() as cursor:
-        claimed = ledger.claim(cursor, batch, limits.future_limit)
-        for name, rows in statements_of(claimed.fresh, claimed.refused, limits):
+        claimed = ledger.claim(cursor, batch, future_limit=limits.future_limit, horizon=limits.horizon)
+        effects = statements_of(claimed.fresh, claimed.refused, limits)
+        announced = announcements.of_batch(
+            batch, fresh=claimed.fresh, refused=claimed.refused, environment=limits.environment
+        )
+        appended = outbox.statements_of(announced)
+        for name, rows in effects:
             cursor.execute(statement(name), {"rows": rows})
+        for name, parameters in appended:
+            cursor.execute(statement(name), parameters)
     return claimed.outcomes
 
 
@@ -81,12 +91,14 @@ def statements_of(fresh: Sequence[Item], refused: Sequence[Refusal], limits: Lim
             families[item.operation_type].append(item)
     told, steps = families["persist_workflow_execution"], families["persist_workflow_step"]
     stamps = families["persist_metadata_stamp"]
+    moves = [*families["persist_fsm_transition"], *families["persist_fsm_transition_intent"]]
+    snapshots, contributions = families["persist_bridge_state"], families["persist_state"]
     every = (
         ("write_workflows", workflows.rows_of(told=told, mentioned=[*steps, *stamps])),
         ("append_steps", operation_rows(steps)),
-        ("append_transitions", transitions.rows_of(families["persist_fsm_transition"])),
+        ("append_transitions", transitions.rows_of(moves)),
         ("append_stamps", operation_rows(stamps)),
-        ("replace_bridge_states", bridge_states.rows_of(families["persist_bridge_state"])),
+        ("merge_bridge_states", bridge_states.rows_of(snapshots=snapshots, contributions=contributions)),
         ("merge_nodes", nodes.rows_of(families["update_node_heartbeat"])),
         ("append_events", events.rows_of(_consumed(fresh, limits))),
         ("keep_dead_letters", dead_letters.rows_of(kept)),
@@ -101,6 +113,8 @@ def _consumed(fresh: Sequence[Item], limits: Limits) -> list[tuple[Operation, Ev
             continue
         if isinstance(item.data, EventData):
             consumed.append((item, item.data))
+        elif isinstance(item.data, PublishEventData):
+            continue  # its id is that of the event in the outbox
         elif item.event is not None and limits.log_consumed_events:
             consumed.append((item, item.event))
     return consumed

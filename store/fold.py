@@ -7,6 +7,7 @@ the clock texts that PostgreSQL compares. Nothing here depends on the order of a
 Refusals are not in the fold: they have no effect.
 """
 
+from collections import Counter, defaultdict
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -20,6 +21,8 @@ from omninode_bridge.operation import (
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
+    PersistStateData,
+    PublishEventData,
     WorkflowExecutionData,
     WorkflowStepData,
 )
@@ -45,7 +48,8 @@ class Fold:
         self._known: set[UUID] = set()
         self._workflows: dict[UUID, Said] = {}
         self._machines: dict[tuple[str, UUID], tuple[int, Moment, FsmTransitionData]] = {}
-        self._bridges: dict[tuple[UUID, str], tuple[Moment, BridgeStateData]] = {}
+        self._bridges: dict[tuple[UUID, str], Said] = {}
+        self._contributed: dict[tuple[UUID, str], Counter[str]] = defaultdict(Counter)
         self._nodes: dict[str, Said] = {}
         self._appended: Rows = {table: {} for table in APPENDED}
 
@@ -70,11 +74,15 @@ class Fold:
                     self._workflows.setdefault(data.workflow_id, {})
                 self._append("metadata_stamps", operation, _stamp_row(operation, data))
             case BridgeStateData() as data:
-                self._bridge(operation, data)
+                self._snapshot(operation, data)
+            case PersistStateData() as data:
+                self._contribution(operation, data)
             case NodeHeartbeatData() as data:
                 self._node(operation, data)
             case EventData() as data:
                 self._append("event_logs", operation, _event_row(operation, data))
+            case PublishEventData():
+                pass  # goes out on the bus, and into none of these tables
             case other:
                 raise TypeError(f"the fold does not know {type(other).__name__}")
 
@@ -83,7 +91,9 @@ class Fold:
         merged: Rows = {
             "workflow_executions": {key: _workflow_row(key, said) for key, said in self._workflows.items()},
             "fsm_states": {key: _machine_row(key, *kept) for key, kept in self._machines.items()},
-            "bridge_states": {key: _bridge_row(data) for key, (_, data) in self._bridges.items()},
+            "bridge_states": {
+                key: _bridge_row(key, said, self._contributed[key]) for key, said in self._bridges.items()
+            },
             "node_registrations": {key: _node_row(key, said) for key, said in self._nodes.items()},
         }
         return merged | {table: dict(rows) for table, rows in self._appended.items()}
@@ -121,11 +131,25 @@ class Fold:
             newest, newest_data = when, data
         self._machines[key] = count + 1, newest, newest_data
 
-    def _bridge(self, operation: Operation, data: BridgeStateData) -> None:
-        key = data.bridge_id, data.namespace
+    def _snapshot(self, operation: Operation, data: BridgeStateData) -> None:
+        said = self._bridges.setdefault((data.bridge_id, data.namespace), {})
         when = data.last_aggregation_timestamp or operation.occurred_at, operation.operation_id
-        if key not in self._bridges or when > self._bridges[key][0]:
-            self._bridges[key] = when, data
+        _say(said, "snapshot", when, data)
+        _say(said, "current_fsm_state", when, data.current_fsm_state)
+        _say(said, "aggregation_metadata", when, _or(data.aggregation_metadata, {}))
+        _say(said, "last_aggregation_timestamp", when, data.last_aggregation_timestamp)
+
+    def _contribution(self, operation: Operation, data: PersistStateData) -> None:
+        when = _moment(operation)
+        for namespace, given in data.namespaces.items():
+            key = data.aggregation_id, namespace
+            said = self._bridges.setdefault(key, {})
+            _say(said, "current_fsm_state", when, data.current_fsm_state)
+            _say(said, "aggregation_metadata", when, given.metadata)
+            _say(said, "last_aggregation_timestamp", when, operation.occurred_at)
+            self._contributed[key].update(
+                workflows=given.total_workflows, items=given.total_items, size_bytes=given.total_size_bytes
+            )
 
     def _node(self, operation: Operation, data: NodeHeartbeatData) -> None:
         said = self._nodes.setdefault(data.node_id, {})
@@ -229,6 +253,7 @@ def _machine_row(key: tuple[str, UUID], count: int, newest: Moment, data: FsmTra
         "previous_state": data.from_state,
         "transition_count": count,
         "last_transition_at": occurred_at,
+        "metadata": _or(data.metadata, _or(data.transition_data, {})),
     }
 
 
@@ -247,16 +272,20 @@ def _stamp_row(operation: Operation, data: MetadataStampData) -> Row:
     }
 
 
-def _bridge_row(data: BridgeStateData) -> Row:
-    return {
+def _bridge_row(key: tuple[UUID, str], said: Said, contributed: Counter[str]) -> Row:
+    """The newest snapshot with what was contributed on top; where there is none, an empty one."""
+    empty = BridgeStateData(bridge_id=key[0], namespace=key[1], current_fsm_state="UNKNOWN")
+    _, data = said.get("snapshot", ((), empty))
+    both_kinds = ("current_fsm_state", "aggregation_metadata", "last_aggregation_timestamp")
+    return {name: said[name][1] for name in both_kinds} | {
         "bridge_id": data.bridge_id,
         "namespace": data.namespace,
-        "total_workflows_processed": _or(data.total_workflows_processed, 0),
-        "total_items_aggregated": _or(data.total_items_aggregated, 0),
-        "aggregation_metadata": _or(data.aggregation_metadata, {}),
-        "current_fsm_state": data.current_fsm_state,
-        "last_aggregation_timestamp": data.last_aggregation_timestamp,
-        "total_size_bytes": _or(data.total_size_bytes, 0),
+        "total_workflows_processed": _or(data.total_workflows_processed, 0) + contributed["workflows"],
+        "total_items_aggregated": _or(data.total_items_aggregated, 0) + contributed["items"],
+        "total_size_bytes": _or(data.total_size_bytes, 0) + contributed["size_bytes"],
+        "contributed_workflows_processed": contributed["workflows"],
+        "contributed_items_aggregated": contributed["items"],
+        "contributed_size_bytes": contributed["size_bytes"],
         "unique_file_types": _or(data.unique_file_types, []),
         "unique_workflows": _or(data.unique_workflows, []),
         "aggregation_type": _or(data.aggregation_type, "namespace_grouping"),

@@ -4,6 +4,9 @@ An id is claimed in the transaction of its effect, so the two are there together
 another transaction's claim of the same id sees how that one ended. Everything else follows from the digest: the same
 id with the same
 content is a duplicate, with other content a conflict, and the first to be claimed counts.
+
+Most rows would know an operation again that the ledger has forgotten. A sum would not: what is added to one counts by
+the ledger alone, and is refused once its id is older than the ledger's memory.
 """
 
 from collections.abc import Sequence
@@ -21,6 +24,8 @@ from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item, operation_digest, refusal_of
 from store.statements import statement
 
+LEDGER_ONLY = ("persist_state",)  # what nothing but the ledger keeps from counting twice
+
 
 class Entry(NamedTuple):
     """What the ledger says of an id."""
@@ -37,7 +42,7 @@ class Claimed:
 
     outcomes  one per item, in order
     fresh     the items whose ids were taken now: operations to apply, refusals to keep
-    refused   what the claim itself found wrong (CONFLICT, FUTURE), to keep
+    refused   what the claim itself found wrong (CONFLICT, FUTURE, TOO_OLD), to keep
     """
 
     outcomes: list[Outcome]
@@ -45,24 +50,37 @@ class Claimed:
     refused: list[Refusal]
 
 
-def claim(cursor: Cursor[Any], batch: Sequence[Item], future_limit: timedelta) -> Claimed:
-    """Take the batch's ids in the ledger, once each."""
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Of an operation's time, around the database's clock."""
+
+    future_limit: timedelta
+    horizon: timedelta
+
+
+def claim(cursor: Cursor[Any], batch: Sequence[Item], *, future_limit: timedelta, horizon: timedelta) -> Claimed:
+    """Take the batch's ids in the ledger, once each.
+
+    future_limit  how far ahead of the database's clock an operation's time may lie
+    horizon       how long the ledger remembers
+    """
+    bounds = _Bounds(future_limit, horizon)
     offered = [_Offer(uuid_hex(item.operation_id), _digest(item), item) for item in batch]
     first: dict[str, _Offer] = {}
     for offer in offered:
         first.setdefault(offer.key, offer)
     candidates = [first[key] for key in sorted(first)]
-    taken = _take(cursor, candidates, future_limit)
+    taken = _take(cursor, candidates, bounds)
     fresh = [offer.item for offer in candidates if offer.key in taken]
     if len(taken) == len(offered) and not any(isinstance(item, Refusal) for item in fresh):
         return Claimed([Outcome(item.operation_id, "applied") for item in batch], fresh, [])
     standing = _known(cursor, [offer.key for offer in candidates if offer.key not in taken])
-    ahead = [_future(offer) for offer in candidates if offer.key not in taken and offer.key not in standing]
-    if ahead:
-        _take(cursor, [_Offer(uuid_hex(letter.operation_id), letter.digest, letter) for letter in ahead], None)
-    standing |= {uuid_hex(letter.operation_id): _entry(letter, letter.digest) for letter in ahead}
+    outside = [offer for offer in candidates if offer.key not in taken and offer.key not in standing]
+    letters = _refuse(cursor, outside, bounds)
+    standing |= {key: _entry(letter, letter.digest) for key, letter in letters.items()}
+    standing |= _known(cursor, [offer.key for offer in outside if offer.key not in letters])
     standing |= {offer.key: _entry(offer.item, offer.digest) for offer in candidates if offer.key in taken}
-    refused = {(uuid_hex(letter.operation_id), letter.digest): letter for letter in ahead}
+    refused = {(key, letter.digest): letter for key, letter in letters.items()}
     outcomes: list[Outcome] = []
     for offer in offered:
         is_new = offer.key in taken and first[offer.key] is offer
@@ -89,29 +107,32 @@ class _Offer(NamedTuple):
     item: Item
 
 
-def _take(cursor: Cursor[Any], candidates: Sequence[_Offer], future_limit: timedelta | None) -> set[str]:
-    """Claim ids; without a limit whatever their time. Returns those taken."""
-    claims = "[" + ",".join([_claim_row(offer, dated=future_limit is not None) for offer in candidates]) + "]"
-    cursor.execute(
-        statement("claim"),
-        {"rows": claims, "future_limit_ms": (future_limit or timedelta(0)) // timedelta(milliseconds=1)},
-    )
+def _take(cursor: Cursor[Any], candidates: Sequence[_Offer], bounds: _Bounds) -> set[str]:
+    """Claim ids. Returns those taken: of refusals whatever their time."""
+    limits = {"future_limit_ms": _in_millis(bounds.future_limit), "horizon_ms": _in_millis(bounds.horizon)}
+    cursor.execute(statement("claim"), {"rows": "[" + ",".join(map(_claim_row, candidates)) + "]"} | limits)
     return {key for (key,) in cursor.fetchall()}
 
 
-def _claim_row(offer: _Offer, *, dated: bool) -> str:
+def _claim_row(offer: _Offer) -> str:
     item = offer.item
     trace = f',"c":"{item.correlation_id}"' if item.correlation_id is not None else ""
     if isinstance(item, Refusal):
         kind = item.refused_type if item.refused_type in OPERATION_CLASSES else "unknown"
         return f'{{"i":"{offer.key}","d":"{offer.digest}","t":"{kind}","e":"{EnumCoreErrorCode(item.code)}"{trace}}}'
-    when = f',"l":{_latest_ms(item)}' if dated else ""
+    when = f',"l":{_latest_ms(item)}'
+    if item.operation_type in LEDGER_ONLY:
+        when += f',"o":{uuid7_millis(item.operation_id)}'
     return f'{{"i":"{offer.key}","d":"{offer.digest}","t":"{item.operation_type}"{trace}{when}}}'
 
 
 def _latest_ms(operation: Operation) -> int:
     """The later of when it happened and when its id says that it was made: neither may lie ahead."""
     return max(millis(operation.occurred_at), uuid7_millis(operation.operation_id))
+
+
+def _in_millis(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)
 
 
 def _known(cursor: Cursor[Any], keys: Sequence[str]) -> dict[str, Entry]:
@@ -130,6 +151,30 @@ def _entry(item: Item, digest: str) -> Entry:
 
 def _digest(item: Item) -> str:
     return item.digest or operation_digest(item) if isinstance(item, Operation) else item.digest
+
+
+def _refuse(cursor: Cursor[Any], outside: Sequence[_Offer], bounds: _Bounds) -> dict[str, Refusal]:
+    """The refusals, by id, of operations whose time is out of bounds; not of those that another took meanwhile."""
+    if not outside:
+        return {}
+    cursor.execute(statement("read_clock"))
+    ((now_ms,),) = cursor.fetchall()
+    oldest_ms = now_ms - _in_millis(bounds.horizon)
+    letters = [_too_old(offer, bounds.horizon) if _is_beyond(offer, oldest_ms) else _future(offer) for offer in outside]
+    offers = [_Offer(offer.key, letter.digest, letter) for offer, letter in zip(outside, letters, strict=True)]
+    taken = _take(cursor, offers, bounds)
+    return {offer.key: letter for offer, letter in zip(offers, letters, strict=True) if offer.key in taken}
+
+
+def _is_beyond(offer: _Offer, oldest_ms: int) -> bool:
+    item = offer.item
+    return item.operation_type in LEDGER_ONLY and uuid7_millis(item.operation_id) < oldest_ms
+
+
+def _too_old(offer: _Offer, horizon: timedelta) -> Refusal:
+    remembered = f"{horizon / timedelta(days=1):g} days"
+    message = f"operation_id: of a time that the ledger, which remembers {remembered}, has forgotten"
+    return refusal_of(offer.item, EnumCoreErrorCode.TOO_OLD, message, offer.digest)
 
 
 def _future(offer: _Offer) -> Refusal:

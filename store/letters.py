@@ -7,21 +7,29 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from psycopg import Connection
+from psycopg import Connection, DataError
 from psycopg.rows import class_row
+from pydantic import ValidationError
 
 from omninode_bridge.clock import derived_uuid7
 from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.envelope import ModelOnexEnvelopeV1
 from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.events import map_record
+from omninode_bridge.intents import intent_item
 from omninode_bridge.operation import Operation
 from omninode_bridge.refusal import Refusal
-from omninode_bridge.wire import Item, decode_operation
+from omninode_bridge.values import check_json
+from omninode_bridge.wire import Item, decode_operation, error_text
+from store import outbox
+from store.announcements import Announcement, of_envelope
 from store.batch import Limits, write
+from store.errors import refusal_message
 from store.statements import statement
 
 LetterStatus = Literal["open", "retried", "discarded"]
-_WHATEVER_TIME = timedelta(days=365 * 8000)  # a retried letter keeps its id, whose time bits may be the very fault
+# A retried letter keeps its id, whose time bits may be the very fault, or grew old.
+_WHATEVER_TIME = timedelta(days=365 * 8000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Letter:
     correlation_id: UUID | None
     code: str
     message: str
-    form: Literal["operation", "record"]
+    form: Literal["operation", "record", "event"]
     source: str | None
     topic: str | None
     partition_key: str | None
@@ -75,12 +83,13 @@ def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, 
     """Apply what the letter holds, or the repaired `payload` (JSON text) in its place, in one transaction.
 
     The operation keeps its id and its first digest, so a late delivery of the original answers "duplicate"; only a
-    CONFLICT,
-    whose id belongs to another operation, gets a derived id. Returns the operation's id.
+    CONFLICT, whose id belongs to another operation, gets a derived id. An event that the bus refused goes into the
+    outbox again, under its id and to its topic, behind everything of its shard. Returns the id.
     Raises OnexError VALIDATION_ERROR, FUTURE when it still cannot be applied, CONFLICT when the letter is no longer
-    open:
-    then everything stays as it was.
+    open: then everything stays as it was.
     """
+    if letter.form == "event":
+        return _send_again(conn, letter, letter.payload if payload is None else payload)
     limits = limits or Limits()
     operation = _operation(letter, letter.payload if payload is None else payload)
     with conn.transaction():
@@ -90,11 +99,45 @@ def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, 
             raise OnexError(EnumCoreErrorCode.FUTURE, "occurred_at: still ahead of the database's clock")
         if letter.code != EnumCoreErrorCode.CONFLICT:
             conn.execute(statement("release_claim"), {"id": letter.id})
-        (outcome,) = write(conn, [operation], replace(limits, future_limit=_WHATEVER_TIME))
+        (outcome,) = write(conn, [operation], replace(limits, future_limit=_WHATEVER_TIME, horizon=_WHATEVER_TIME))
         if not outcome.committed:
             raise OnexError(EnumCoreErrorCode(outcome.code or "INTERNAL_ERROR"), outcome.message or "refused again")
         conn.execute(statement("resolve_dead_letter"), {"id": letter.id, "digest": letter.digest, "status": "retried"})
     return operation.operation_id
+
+
+def _send_again(conn: Connection[Any], letter: Letter, payload: str | None) -> UUID:
+    announcement = _announcement(letter, _value(payload))
+    try:
+        with conn.transaction():
+            _hold(conn, letter)
+            if not outbox.requeue(conn, announcement):
+                raise OnexError(EnumCoreErrorCode.CONFLICT, f"event {letter.id} is not one that the bus refused")
+            conn.execute(
+                statement("resolve_dead_letter"), {"id": letter.id, "digest": letter.digest, "status": "retried"}
+            )
+    except DataError as error:
+        raise invalid(refusal_message(error)) from error
+    return letter.id
+
+
+def _announcement(letter: Letter, value: object) -> Announcement:
+    """The event that a letter holds: an envelope, known by its version, or a payload alone. Id and topic stay."""
+    assert letter.topic is not None and letter.partition_key is not None  # what the outbox held had both
+    if not isinstance(value, dict):
+        raise invalid("payload: not a JSON object")
+    try:
+        check_json(value)
+        if "envelope_version" in value:
+            envelope = ModelOnexEnvelopeV1.model_validate(value | {"event_id": str(letter.id)})
+            return of_envelope(letter.id, envelope, topic=letter.topic)
+    except ValidationError as error:
+        raise invalid(error_text(error)) from error
+    except ValueError as error:
+        raise invalid(f"payload: {error}") from error
+    event_type = letter.operation_type or ""
+    trace = letter.correlation_id
+    return Announcement(letter.id, event_type, letter.topic, letter.partition_key, trace, None, value, None)
 
 
 def discard(conn: Connection[Any], letter: Letter) -> None:
@@ -114,11 +157,7 @@ def _hold(conn: Connection[Any], letter: Letter) -> None:
 
 
 def _operation(letter: Letter, payload: str | None) -> Operation:
-    try:
-        value = json.loads(payload or "null")
-    except ValueError as error:
-        raise invalid(f"payload: not JSON: {error}") from None
-    item = _parse(letter, value)
+    item = _parse(letter, _value(payload))
     if isinstance(item, Refusal):
         raise invalid(item.message)
     id_ = letter.id
@@ -131,6 +170,15 @@ def _parse(letter: Letter, value: object) -> Item:
     if letter.form == "record":
         # A record without a time of its own got the bus's, which is still in the id that was derived from it.
         return map_record(letter.topic or "", letter.partition_key, value, timestamp=(letter.id.int >> 80) or None)
+    if isinstance(value, Mapping) and "intent_type" in value:
+        return intent_item(value)
     if isinstance(value, Mapping):
         value = {key: item for key, item in value.items() if key not in ("operation_id", "digest")}
     return decode_operation(value, seed=str(letter.id), operation_type=letter.operation_type)
+
+
+def _value(payload: str | None) -> object:
+    try:
+        return json.loads(payload or "null")
+    except ValueError as error:
+        raise invalid(f"payload: not JSON: {error}") from None

@@ -6,7 +6,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from store import partitions
+from store import outbox, partitions
+from store.outbox import OutboxDepth
 from store.statements import statement
 
 
@@ -36,12 +37,13 @@ class OpenLetters:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """Ledger, dead letters, and sizes. `default_rows`: rows outside every day's partition, per table; many of them
-    want a look."""
+    """Ledger, dead letters, outbox, and sizes. `default_rows`: rows outside every day's partition, per table; many of
+    them want a look."""
 
     server_version: str
     ledger: LedgerStatus
     open_letters: list[OpenLetters]
+    outbox: OutboxDepth
     estimated_rows: dict[str, int]
     default_rows: dict[str, int]
 
@@ -51,7 +53,14 @@ def read(conn: Connection[Any], *, window_s: float = 10.0) -> StoreStatus:
     version = conn.info.parameter_status("server_version") or "unknown"
     letters = [OpenLetters(*row) for row in conn.execute(statement("open_dead_letters"))]
     estimates = {str(name): int(count) for name, count in conn.execute(statement("rows_per_table"))}
-    return StoreStatus(version, _ledger(conn, window_s), letters, estimates, partitions.default_rows(conn))
+    return StoreStatus(
+        server_version=version,
+        ledger=_ledger(conn, window_s),
+        open_letters=letters,
+        outbox=outbox.depth(conn),
+        estimated_rows=estimates,
+        default_rows=partitions.default_rows(conn),
+    )
 
 
 def _ledger(conn: Connection[Any], window_s: float) -> LedgerStatus:

@@ -1,7 +1,8 @@
 """What a task needs of the worker that runs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from store.apply import Limits
 
@@ -33,4 +34,11 @@ class Engine(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Wait, but not longer than the worker lives."""
+        ...
+
+    def published(self, event_ids: Collection[UUID]) -> set[UUID]:
+        """Which of these committed events are on the bus, after waiting for them a little.
+
+        Those that cannot be told of are left out; nothing is raised.
+        """
         ...

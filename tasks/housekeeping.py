@@ -18,7 +18,7 @@ def register(app: Celery, engine: Engine, *, days_back: int, days_ahead: int) ->
     days_back, days_ahead  how many days around today
     """
 
-    @app.task(name=ENSURE_PARTITIONS_TASK)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=ENSURE_PARTITIONS_TASK, shared=False)  # type: ignore[untyped-decorator]  # celery has no types
     def ensure() -> int | None:
         """The number of partitions made; None when it could not be done."""
         try:

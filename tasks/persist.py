@@ -6,43 +6,37 @@ import orjson
 from celery import Celery
 
 from omninode_bridge.broker import PERSIST_BATCH_TASK
+from omninode_bridge.operation import PERSIST_TYPES
 from omninode_bridge.values import MAX_OPERATION_BYTES
 from omninode_bridge.wire import Item, decode_batch, decode_items
 from tasks.engine import Engine
-from tasks.settle import settle
+from tasks.settle import only, settle
 
-OPERATION_TYPES = (
-    "persist_workflow_execution",
-    "persist_workflow_step",
-    "persist_bridge_state",
-    "persist_fsm_transition",
-    "persist_metadata_stamp",
-    "update_node_heartbeat",
-)
+TAKEN = frozenset({*PERSIST_TYPES, "record_event"})
 
 
 def register(app: Celery, engine: Engine) -> None:
     """Give `app` the tasks `omninode.persist_batch` and `omninode.<operation type>` for each of the six."""
 
-    @app.task(name=PERSIST_BATCH_TASK, bind=True)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=PERSIST_BATCH_TASK, bind=True, shared=False)  # type: ignore[untyped-decorator]  # celery has no types
     def persist_batch(self: Any, operations: Any) -> dict[str, Any]:
         items = decode(operations, task_id=self.request.id, operation_type=None)
-        return settle(engine, items, task_id=self.request.id, task_name=self.name)
+        return settle(engine, only(items, TAKEN), task_id=self.request.id, task_name=self.name)
 
-    for operation_type in OPERATION_TYPES:
+    for operation_type in PERSIST_TYPES:
         _register_one(app, engine, operation_type)
 
 
 def _register_one(app: Celery, engine: Engine, operation_type: str) -> None:
     """A task that takes one operation, a list of them, or JSON text of either; or an operation's fields as keywords."""
 
-    @app.task(name=f"omninode.{operation_type}", bind=True)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=f"omninode.{operation_type}", bind=True, shared=False)  # type: ignore[untyped-decorator]  # celery has no types
     def persist(self: Any, *operations: Any, **fields: Any) -> dict[str, Any]:
         given = (*operations, fields) if fields else operations
         items = decode(
             given[0] if len(given) == 1 else list(given), task_id=self.request.id, operation_type=operation_type
         )
-        return settle(engine, items, task_id=self.request.id, task_name=self.name)
+        return settle(engine, only(items, TAKEN), task_id=self.request.id, task_name=self.name)
 
 
 def decode(given: object, *, task_id: str, operation_type: str | None) -> list[Item]:

@@ -9,13 +9,14 @@ a defect, for the whole batch -> tried again, a little later each time. If other
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from celery.exceptions import Reject
 
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.outcome import Outcome
+from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item, encode_outcomes, refusal_of
 from store.apply import apply
 from store.errors import Outage
@@ -24,6 +25,7 @@ from tasks.engine import Engine
 logger = logging.getLogger(__name__)
 
 DEFECT_DELAYS_S = (0.2, 1.0, 5.0)  # between tries after a defect; the sum stays far below the visibility timeout
+DEFECT = "operation: a defect of the fleet; its log tells more"
 SLOW_MS = 100.0
 VERY_SLOW_MS = 1000.0
 
@@ -33,18 +35,36 @@ def settle(engine: Engine, items: Sequence[Item], *, task_id: str, task_name: st
 
     Raises celery's Reject (requeue) when the message must stay in the broker.
     """
+    return encode_outcomes(outcomes_of(engine, items, task_id=task_id, task_name=task_name))
+
+
+def outcomes_of(engine: Engine, items: Sequence[Item], *, task_id: str, task_name: str) -> list[Outcome]:
+    """Apply the operations: one outcome each, in order. Raises as `settle`."""
     started = time.perf_counter()
     fields = {"task_id": task_id, "task_name": task_name, **_correlation(items)}
     try:
         outcomes = _apply(engine, items, fields)
     except Outage as outage:
-        logger.warning(
-            "batch_returned", extra={"fields": fields | {"operations": len(items), "reason": outage.message}}
-        )
-        raise Reject("the database is away", requeue=True) from None
+        raise requeue(outage, operations=len(items), **fields) from None
     engine.settled(len(outcomes))
     _log_settled(outcomes, fields, took_ms=(time.perf_counter() - started) * 1000)
-    return encode_outcomes(outcomes)
+    return outcomes
+
+
+def requeue(outage: Outage, **fields: Any) -> Reject:
+    """What a task raises to leave its message in the broker; `fields` say in the log which one it was."""
+    logger.warning("batch_returned", extra={"fields": fields | {"reason": outage.message}})
+    return Reject("the database is away", requeue=True)
+
+
+def only(items: Sequence[Item], operation_types: Collection[str]) -> list[Item]:
+    """The items, an operation of any other type as its refusal."""
+    return [
+        item
+        if item.operation_type in operation_types or isinstance(item, Refusal)
+        else refusal_of(item, EnumCoreErrorCode.VALIDATION_ERROR, "operation_type: not taken by this task")
+        for item in items
+    ]
 
 
 def _apply(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> list[Outcome]:
@@ -63,8 +83,7 @@ def _apply(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> lis
 
 
 def _keep_all(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> list[Outcome]:
-    message = "operation: a defect of the fleet; its log tells more"
-    refusals = [refusal_of(item, EnumCoreErrorCode.INTERNAL_ERROR, message) for item in items]
+    refusals = [refusal_of(item, EnumCoreErrorCode.INTERNAL_ERROR, DEFECT) for item in items]
     try:
         return engine.run(lambda conn: apply(conn, refusals, limits=engine.limits))
     except Outage:

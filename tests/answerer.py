@@ -30,13 +30,14 @@ def applied(items: Sequence[Item]) -> list[Outcome]:
 class Answerer:
     """deliveries  how often each task arrived; operations  what arrived, by task id; headers  the messages' own"""
 
-    def __init__(self, url: str, *, prefix: str = "") -> None:
+    def __init__(self, url: str, *, prefix: str = "", queue: str = QUEUE) -> None:
         self.deliveries: Counter[str] = Counter()
         self.operations: dict[str, list[Item]] = {}
         self.headers: list[dict[str, Any]] = []
         self.choose: Callable[[str, list[Item]], Choice] = lambda _, items: ("answer", applied(items))
         self._url = url
         self._prefix = prefix
+        self._queue = queue
         self._stop = threading.Event()
         self._resting = threading.Event()
         self._go = threading.Event()
@@ -74,7 +75,7 @@ class Answerer:
                 self._go.wait(0.05)
                 continue
             self._resting.clear()
-            taken: Any = broker.brpop([self._prefix + QUEUE], timeout=0.1)
+            taken: Any = broker.brpop([self._prefix + self._queue], timeout=0.1)
             if taken is not None:
                 self._take(broker, orjson.loads(taken[1]))
 
@@ -99,9 +100,9 @@ class Answerer:
 
 
 @contextmanager
-def answering(url: str, *, prefix: str = "") -> Iterator[Answerer]:
+def answering(url: str, *, prefix: str = "", queue: str = QUEUE) -> Iterator[Answerer]:
     """An answerer while the block runs."""
-    answerer = Answerer(url, prefix=prefix)
+    answerer = Answerer(url, prefix=prefix, queue=queue)
     thread = threading.Thread(target=answerer.run, name="answerer", daemon=True)
     thread.start()
     try:

@@ -10,9 +10,12 @@ import psycopg
 from omninode_bridge.operation import (
     BridgeStateData,
     FsmTransitionData,
+    FsmTransitionIntentData,
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
+    PersistStateData,
+    PublishEventData,
     WorkflowExecutionData,
     WorkflowStepData,
     operation_of,
@@ -45,6 +48,24 @@ def bridge_state(bridge_id: UUID | None = None, **fields: Any) -> Operation:
 
 def heartbeat(node_id: str = "node-1", **fields: Any) -> Operation:
     return _operation(NodeHeartbeatData, fields, node_id=node_id, health_status="HEALTHY")
+
+
+def contribution(
+    aggregation_id: UUID | None = None, *, namespaces: dict[str, dict[str, Any]] | None = None, **fields: Any
+) -> Operation:
+    """By default one workflow, two items and three bytes to the namespace of `bridge_state`."""
+    one = {"total_workflows": 1, "total_items": 2, "total_size_bytes": 3}
+    data = {"current_fsm_state": "PROCESSING", "namespaces": {"tests": one} if namespaces is None else namespaces}
+    return _operation(PersistStateData, fields, aggregation_id=aggregation_id or uuid4(), **data)
+
+
+def transition_intent(entity_id: UUID | None = None, *, to_state: str = "PROCESSING", **fields: Any) -> Operation:
+    data = {"entity_type": "workflow_execution", "transition_event": "workflow_started", "to_state": to_state}
+    return _operation(FsmTransitionIntentData, fields, entity_id=entity_id or uuid4(), **data)
+
+
+def publish_event(event_type: str = "batch_processed", **fields: Any) -> Operation:
+    return _operation(PublishEventData, fields, event_type=event_type, payload={"batch_number": 1})
 
 
 def _operation(kind: Any, fields: dict[str, Any], **data: Any) -> Operation:

@@ -8,15 +8,21 @@ from celery import Celery, bootsteps
 from celery.worker.components import Hub
 
 import tasks.housekeeping
+import tasks.intents
 import tasks.persist
+import tasks.queries
 from omninode_bridge.broker import celery_settings
 from store.apply import Limits
+from tasks.recovery import RecoveryBounds
 from worker.breaker import Breaker, BreakerConfig
+from worker.bus.limits import max_message_bytes
 from worker.consuming import Consuming
 from worker.gate import Gate
 from worker.pool import Pool, PoolConfig
 from worker.schedule import beat_schedule
 from worker.settings import Settings, settings
+
+REPLY_MARGIN_BYTES = 512  # of a query's answer, for what stands around its rows
 
 
 class FleetApp(Celery):  # type: ignore[misc]  # celery has no types
@@ -43,6 +49,8 @@ def make_app(settings: Settings) -> FleetApp:
     app.conf.update(fleet_settings(settings))
     app.gate = make_gate(settings)
     tasks.persist.register(app, app.gate)
+    tasks.intents.register(app, app.gate, recovery_bounds(settings))
+    tasks.queries.register(app, app.gate, max_bytes=max_message_bytes(settings) - REPLY_MARGIN_BYTES)
     tasks.housekeeping.register(
         app, app.gate, days_back=settings.partitions_days_back, days_ahead=settings.partitions_days_ahead
     )
@@ -82,6 +90,14 @@ def fleet_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
+def recovery_bounds(settings: Settings) -> RecoveryBounds:
+    return RecoveryBounds(
+        within=timedelta(days=settings.recover_within_days),
+        rows_limit=settings.recover_limit,
+        timeout_s=settings.recover_timeout_ms / 1000,
+    )
+
+
 def make_gate(settings: Settings) -> Gate:
     return Gate(
         pool=Pool(
@@ -113,7 +129,9 @@ def make_gate(settings: Settings) -> Gate:
             future_limit=timedelta(seconds=settings.future_limit_s),
             horizon=timedelta(days=settings.ledger_horizon_days),
             log_consumed_events=settings.log_consumed_events,
+            environment=settings.environment,
         ),
+        publish_wait_s=settings.publish_wait_ms / 1000,
     )
 
 

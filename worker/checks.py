@@ -4,6 +4,9 @@ import socket
 import urllib.request
 from pathlib import Path
 
+from store import relays
+from store.connection import connection
+
 HTTP_TIMEOUT_S = 5
 PING_TIMEOUT_S = 1.0
 
@@ -18,6 +21,13 @@ def worker_answers(node: str) -> None:
 
     if not app.control.ping(destination=[f"{node}@{socket.gethostname()}"], timeout=PING_TIMEOUT_S):
         raise NotReady("it does not answer a ping")
+
+
+def relay_joined(database_url: str, name: str) -> None:
+    """Look in PostgreSQL whether a relay of that name is at work. Raises: Outage, NotReady."""
+    with connection(database_url) as conn:
+        if not relays.is_alive(conn, name):
+            raise NotReady("it has not joined the relays")
 
 
 def flower_answers(host: str, port: int) -> None:

@@ -13,6 +13,7 @@ COMMANDS = {
     "down": ("worker.cli_stack:down", "Stop the fleet that `up` started."),
     "worker": ("worker.cli_process:worker", "Run one worker process."),
     "beat": ("worker.cli_process:beat", "Run the scheduler: one in a fleet."),
+    "relay": ("worker.cli_relay:relay_command", "Publish what waits in the outbox on the event bus."),
     "flower": ("worker.cli_process:flower", "Run Flower, the page that shows the fleet at work."),
     "simulate": ("worker.cli_simulate:simulate_command", "Play bridge nodes, then verify the database."),
     "demo": ("worker.cli_demo:demo_command", "Start everything, simulate bridge nodes, show what came of them."),
@@ -21,6 +22,8 @@ COMMANDS = {
     "status": ("worker.cli_status:status_command", "Queues, workers, rates, outcomes, dead letters."),
     "health": ("worker.cli_status:health_command", "Exit code 0 when this host's part of the fleet works."),
     "ingest": ("worker.cli_ingest:ingest_command", "Submit bus records from a file and wait for their confirmation."),
+    "consume": ("worker.cli_consume:consume_command", "Read bridge events from the event bus into the fleet."),
+    "publish": ("worker.cli_publish:publish_command", "Put records from a file on the event bus, to try it by hand."),
     "dlq": ("worker.cli_dlq:dlq_command", "Work on dead letters: what was refused, and why."),
 }
 

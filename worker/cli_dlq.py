@@ -43,7 +43,7 @@ def list_command(status: str, code: str | None, rows_limit: int, as_json: bool) 
             click.echo(_json(letter))
         return
     table = Table(title=f"{len(found)} dead letters ({status})", title_justify="left")
-    for column in ("id", "digest", "type", "code", "message", "created", "status"):
+    for column in ("id", "digest", "type", "topic", "key", "code", "message", "created", "status"):
         table.add_column(column, no_wrap=column in ("id", "digest"), overflow="fold")
     for letter in found:
         created = letter.created_at.isoformat(sep=" ", timespec="seconds")
@@ -51,6 +51,8 @@ def list_command(status: str, code: str | None, rows_limit: int, as_json: bool) 
             str(letter.id),
             letter.digest[:8],
             letter.operation_type or "-",
+            letter.topic or "-",
+            letter.partition_key or "-",
             letter.code,
             letter.message,
             created,
@@ -79,18 +81,19 @@ def show_command(id_: UUID, digest: str | None, payload_only: bool) -> None:
 def retry_command(
     ids: tuple[UUID, ...], digest: str | None, payload: BinaryIO | None, every: bool, code: str | None
 ) -> None:
-    """Apply what was refused, as it is or repaired, under its own id."""
+    """Apply what was refused, as it is or repaired, under its own id; an event goes out again."""
     if payload is not None and (every or len(ids) != 1):
         raise click.UsageError("--payload goes with exactly one ID")
     settings = Settings.load(require=["database_url"])
-    limits = Limits(future_limit=timedelta(seconds=settings.future_limit_s))
+    limits = Limits(future_limit=timedelta(seconds=settings.future_limit_s), environment=settings.environment)
     repaired = payload.read().decode() if payload is not None else None
     with _connection() as conn:
         failed = 0
         for letter in _chosen(conn, ids, digest, every=every, code=code):
             try:
                 operation_id = letters.retry(conn, letter, payload=repaired, limits=limits)
-                click.echo(f"{letter.id} applied as {operation_id}")
+                done = "goes out again" if letter.form == "event" else f"applied as {operation_id}"
+                click.echo(f"{letter.id} {done}")
             except OnexError as error:
                 failed += 1
                 click.echo(f"{letter.id} still refused: {error}", err=True)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import orjson
@@ -48,17 +48,17 @@ def ingest_command(file: BinaryIO, as_json: bool, quiet: bool) -> None:
     raise SystemExit(0 if account.complete else 1)
 
 
-def client_of(settings: Settings) -> FleetClient:
-    """A client with the fleet's settings."""
-    return FleetClient(
-        settings.broker_url,
-        result_backend_url=settings.result_backend_url or None,
-        key_prefix=settings.broker_key_prefix,
-        max_pending=settings.client_max_pending,
-        linger=timedelta(milliseconds=settings.client_linger_ms),
-        batch_operations=settings.client_batch_operations,
-        batch_bytes=settings.client_batch_bytes,
-    )
+def client_of(settings: Settings, **options: Any) -> FleetClient:
+    """A client with the fleet's settings; `options` win over them."""
+    given = {
+        "result_backend_url": settings.result_backend_url or None,
+        "key_prefix": settings.broker_key_prefix,
+        "max_pending": settings.client_max_pending,
+        "linger": timedelta(milliseconds=settings.client_linger_ms),
+        "batch_operations": settings.client_batch_operations,
+        "batch_bytes": settings.client_batch_bytes,
+    }
+    return FleetClient(settings.broker_url, **given | options)
 
 
 @contextmanager

@@ -32,6 +32,10 @@ data_dir_option = click.option(
 @click.command()
 @data_dir_option
 @click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Worker processes.")
+@click.option("--relays", type=click.IntRange(min=0), default=1, show_default=True, help="Relays: outbox to event bus.")
+@click.option(
+    "--consumers", type=click.IntRange(min=0), default=0, show_default=True, help="Consumers: event bus to workers."
+)
 @click.option("--no-beat", is_flag=True, help="Start no scheduler.")
 @click.option("--no-flower", is_flag=True, help="Start no Flower.")
 @click.option("--port-postgres", type=PORT, help="Its port; else that of the last start, else a free one.")
@@ -42,6 +46,8 @@ data_dir_option = click.option(
 def up(
     data_dir: Path,
     workers: int,
+    relays: int,
+    consumers: int,
     no_beat: bool,
     no_flower: bool,
     port_postgres: int | None,
@@ -50,10 +56,11 @@ def up(
     detached: bool,
     ready_fd: int | None,
 ) -> None:
-    """Start a whole fleet on this machine: PostgreSQL, a broker, workers, the scheduler, Flower.
+    """Start a whole fleet on this machine: PostgreSQL, a broker, a relay, workers, the scheduler, Flower.
 
-    A server whose URL is given (OMNINODE_DATABASE_URL, OMNINODE_BROKER_URL) is used instead of started. When all is
-    ready, DIR/fleet.env holds the variables that clients and other commands need. Ctrl-C stops everything; data stays.
+    A server whose URL is given (OMNINODE_DATABASE_URL, OMNINODE_BROKER_URL) is used instead of started; the broker is
+    the event bus as well, unless OMNINODE_BUS_URL names another. When all is ready, DIR/fleet.env holds the variables
+    that clients and other commands need. Ctrl-C stops everything; data stays.
     """
     if detached:
         words = [word for word in sys.argv[1:] if word != "--detach"]
@@ -62,6 +69,8 @@ def up(
     config = StackConfig(
         data_dir=data_dir,
         workers=workers,
+        relays=relays,
+        consumers=consumers,
         beat=not no_beat,
         flower=not no_flower,
         postgres_port=port_postgres,

@@ -7,8 +7,11 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from store.outbox import OutboxDepth
 from worker.settings import Settings
 from worker.status import FleetStatus, gather
+
+LATE_S = 60.0  # events go out in milliseconds: one that waits so long waits for somebody to look
 
 
 @click.command("status")
@@ -22,7 +25,7 @@ from worker.status import FleetStatus, gather
     help="Seconds that rates are of.",
 )
 def status_command(as_json: bool, window_s: float) -> None:
-    """Queues, workers, ledger rate, outcomes, dead letters. Exit code 1 when something could not be reached."""
+    """Queues, workers, ledger rate, outcomes, dead letters, outbox. Exit code 1 when something could not be reached."""
     status = _gather(window_s)
     if as_json:
         click.echo(orjson.dumps(status.as_dict(), option=orjson.OPT_INDENT_2).decode())
@@ -91,11 +94,23 @@ def _show_store(console: Console, status: FleetStatus) -> None:
     for group in status.store.open_letters:
         letters.add_row(group.code, f"{group.letters:,}", group.oldest.isoformat(sep=" ", timespec="seconds"))
     console.print(letters)
+    console.print(outbox_line(status.store.outbox), highlight=False)
     strays = {table: count for table, count in status.store.default_rows.items() if count}
     if strays:
         console.print(
             "rows outside every day's partition: " + ", ".join(f"{table} {count:,}" for table, count in strays.items())
         )
+
+
+def outbox_line(depth: OutboxDepth) -> str:
+    """How the outbox is; red where somebody should look."""
+    line = f"outbox: {depth.pending:,} events wait"
+    if depth.oldest_s is not None:
+        line += f", the first for {depth.oldest_s:,.0f} s"
+    if depth.refused:
+        line += f"; {depth.refused:,} refused by the bus"
+    late = depth.oldest_s is not None and depth.oldest_s > LATE_S
+    return f"[bold red]{line}: is a relay running, does the bus answer?[/bold red]" if late else line
 
 
 def _table(*columns: str) -> Table:

@@ -8,13 +8,16 @@ answers.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
+from uuid import UUID
 
+from store import outbox
 from store.apply import Limits
 from store.errors import Fate, Outage, fate_of
 from worker.breaker import Breaker, BreakerState
 from worker.pool import Pool
+from worker.publication import Publication
 from worker.rate import Rate
 
 logger = logging.getLogger(__name__)
@@ -27,15 +30,20 @@ IDLE_WAIT_S = 30.0  # the prober wakes by itself this often, for the breaker's l
 class Gate:
     """What tasks are given (tasks/engine.py). Used by many threads.
 
-    on_pause  called with True when work should stay in the broker, with False when it may come again; from any thread
+    publish_wait_s  how long `published` waits at most
+    on_pause        called with True when work should stay in the broker, with False when it may come again; from any
+                    thread
     """
 
-    def __init__(self, *, pool: Pool, breaker: Breaker, limits: Limits, hold_s: float = HOLD_S) -> None:
+    def __init__(
+        self, *, pool: Pool, breaker: Breaker, limits: Limits, hold_s: float = HOLD_S, publish_wait_s: float = 0.0
+    ) -> None:
         self.pool = pool
         self.limits = limits
         self.on_pause: Callable[[bool], None] = lambda paused: None
         self._breaker = breaker
         self._hold_s = hold_s
+        self._publication = Publication(publish_wait_s)
         self._rate = Rate()
         self._changed = threading.Condition()
         self._seen = BreakerState.CLOSED
@@ -66,7 +74,10 @@ class Gate:
         Raises Outage when the database is away, or was and is not yet trusted again: leave the message in the broker.
         Whatever else `work` raises comes through.
         """
-        ticket = self._enter()
+        return self._run(work, hold_s=self._hold_s)
+
+    def _run(self, work: Callable[[Any], T], *, hold_s: float) -> T:
+        ticket = self._enter(hold_s)
         try:
             with self.pool.connection() as conn:
                 result = work(conn)
@@ -98,6 +109,10 @@ class Gate:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, timeout=seconds)
 
+    def published(self, event_ids: Collection[UUID]) -> set[UUID]:
+        """Which of these committed events are on the bus, after waiting for them a little; nothing is raised."""
+        return self._publication.published(event_ids, look=self._look, pause=self._pause)
+
     @property
     def paused(self) -> bool:
         return self._seen is BreakerState.OPEN
@@ -114,13 +129,14 @@ class Gate:
         return {
             "paused": self.paused,
             "breaker": breaker,
+            "publication_awaited": self._publication.awaited,
             "pool": self.pool.statistics().as_dict(),
             "operations_total": self._rate.total,
             "operations_per_second": self._rate.per_second(now=now),
         }
 
-    def _enter(self) -> int:
-        deadline = time.monotonic() + self._hold_s
+    def _enter(self, hold_s: float) -> int:
+        deadline = time.monotonic() + hold_s
         with self._changed:
             while True:
                 now = time.monotonic()
@@ -132,6 +148,20 @@ class Gate:
                 self._changed.wait(deadline - now)
         self._announce()
         return ticket
+
+    def _look(self, event_ids: Collection[UUID]) -> set[UUID] | None:
+        """Their effect is committed: a database that has gone away since costs this answer nothing but its detail."""
+        try:
+            return self._run(lambda conn: outbox.published(conn, list(event_ids)), hold_s=0.0)
+        except Outage:
+            return None
+        except Exception:
+            logger.exception("publication_unknown")
+            return None
+
+    def _pause(self, seconds: float) -> bool:
+        self.wait(seconds)
+        return not self._stopping
 
     def _note(self, tell: Callable[[float], None]) -> None:
         with self._changed:

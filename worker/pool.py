@@ -20,6 +20,7 @@ from store.errors import Outage
 from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS
 
 logger = logging.getLogger(__name__)
+Conn = Connection[Any]  # for those who are handed one and know nothing of psycopg
 
 IDLE_CHECK_S = 1.0  # a connection unused for this long is asked whether it still lives; a busy one shows it by itself
 RECONNECT_S = 2.0  # then the pool gives up, and asks again when a connection is wanted
@@ -104,6 +105,17 @@ class ExhaustionWatch:
             return False
         self._warned_at = now
         return True
+
+
+@contextmanager
+def lone_connection(config: PoolConfig) -> Iterator[Conn]:
+    """A connection of its own, set up as the pool's are, for a process that holds locks or listens.
+
+    Raises what psycopg raises, from connecting and from the block.
+    """
+    with Connection.connect(config.conninfo(), autocommit=True, prepare_threshold=PREPARE_THRESHOLD) as conn:
+        _limit(conn, config)
+        yield conn
 
 
 class Pool:
@@ -206,8 +218,7 @@ class Pool:
         pool.putconn(conn)
 
     def _configure(self, conn: Connection[Any]) -> None:
-        settings = self.config.session_settings()
-        conn.execute(_SET_CONFIG, (list(settings), list(settings.values())), prepare=False)
+        _limit(conn, self.config)
 
     def _check(self, conn: Connection[Any]) -> None:
         last_use = self._last_use.get(conn)
@@ -230,3 +241,8 @@ class Pool:
             "recommendation": RECOMMENDATION,
         }
         logger.warning("pool_exhaustion", extra={"fields": fields})
+
+
+def _limit(conn: Conn, config: PoolConfig) -> None:
+    settings = config.session_settings()
+    conn.execute(_SET_CONFIG, (list(settings), list(settings.values())), prepare=False)

@@ -12,14 +12,23 @@ import orjson
 from celery import Task
 from celery.worker.request import Request
 
-from omninode_bridge.broker import DEFAULT_QUEUE, PERSIST_BATCH_TASK, queue_of
+from omninode_bridge.broker import (
+    DEFAULT_QUEUE,
+    EXECUTE_INTENTS_TASK,
+    INTENT_BATCH_TASK,
+    PERSIST_BATCH_TASK,
+    QUERY_BATCH_TASK,
+    queue_of,
+)
 from omninode_bridge.errors import invalid, quoted
+from omninode_bridge.intents import OPERATION_TYPE_OF, intent_type_of
 from omninode_bridge.wire import summary_of
 
 _SUMMARY = re.compile(r"\d{1,5} operations?(: \d{1,5} [a-z_]{1,40}(, \d{1,5} [a-z_]{1,40}){0,19})?")
 _NAME = re.compile(r"[a-z_]{1,40}")
 RESULT_CHARS = 120  # "{'operations': 250, 'applied': 250, 'rest': []}" and a little
 OTHER = "other"
+_LIST_TASKS = (PERSIST_BATCH_TASK, INTENT_BATCH_TASK, EXECUTE_INTENTS_TASK, QUERY_BATCH_TASK)  # of no one type
 
 
 class FleetRequest(Request):  # type: ignore[misc]  # celery has no types
@@ -59,20 +68,24 @@ def shown_arguments(header: object, *, task_name: str, args: object, kwargs: obj
     """The summary that the sender gave, where it is one; else counted from the message."""
     if isinstance(header, str) and _SUMMARY.fullmatch(header):
         return header
-    task_type = None if task_name == PERSIST_BATCH_TASK else task_name.removeprefix("omninode.")
-    given = list(args) if isinstance(args, list | tuple) else []
-    if isinstance(kwargs, Mapping) and kwargs:
-        given += (
-            kwargs.values() if task_type is None else [kwargs]
-        )  # a named task takes an operation's fields as keywords
+    task_type = None if task_name in _LIST_TASKS else task_name.removeprefix("omninode.")
+    given = _given(args, kwargs, task_name=task_name)
     if not given:
         return "()"
     counts: dict[str, int] = {}
     for raw in _operations(given[0] if len(given) == 1 else given):
-        kind = raw.get("operation_type", task_type) if isinstance(raw, Mapping) else None
-        name = _short(kind) if isinstance(kind, str) else OTHER
+        name = _type_of(raw, task_type)
         counts[name] = counts.get(name, 0) + 1
     return summary_of(counts) if len(counts) <= 20 else f"{sum(counts.values())} operations"
+
+
+def _given(args: object, kwargs: object, *, task_name: str) -> list[Any]:
+    given = list(args) if isinstance(args, list | tuple) else []
+    if task_name == EXECUTE_INTENTS_TASK:
+        return given[:1] or ([kwargs["intents"]] if isinstance(kwargs, Mapping) and "intents" in kwargs else [])
+    if isinstance(kwargs, Mapping) and kwargs:  # a named task takes an operation's fields as keywords
+        given += kwargs.values() if task_name in _LIST_TASKS else [kwargs]
+    return given
 
 
 def _operations(value: object) -> list[Any]:
@@ -84,6 +97,10 @@ def _operations(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _short(operation_type: str) -> str:
-    name = operation_type.removeprefix("persist_").removeprefix("update_")
-    return name if _NAME.fullmatch(name) else OTHER
+def _type_of(raw: object, task_type: str | None) -> str:
+    """An operation's type, an intent's as that of its operation."""
+    if not isinstance(raw, Mapping):
+        return OTHER
+    intent_type = intent_type_of(raw) if "operation_type" not in raw else None
+    kind = raw.get("operation_type", task_type) if intent_type is None else OPERATION_TYPE_OF[intent_type]
+    return kind if isinstance(kind, str) and _NAME.fullmatch(kind) else OTHER

@@ -1,4 +1,6 @@
-"""The services of a whole fleet on one directory, in their order: PostgreSQL and broker, workers, beat, Flower.
+"""The services of a whole fleet on one directory, in their order: PostgreSQL and broker, relays, workers, consumers of
+the bus, beat, Flower. They stop in reverse: who hands work on goes before whoever does it, so a consumer still gets its
+confirmations, and what the workers announce last still goes out.
 
 A server whose URL is given by a setting is used, not started.
 """
@@ -15,7 +17,8 @@ from pathlib import Path
 from worker import broker, postgres
 from worker.account import unprivileged
 from worker.binaries import broker_binary, postgres_bin
-from worker.checks import file_written, flower_answers, worker_answers
+from worker.bus import require_bus
+from worker.checks import file_written, flower_answers, relay_joined, worker_answers
 from worker.datadir import DataDir
 from worker.errors import FleetError
 from worker.launch import Launch, fleet_command
@@ -31,6 +34,8 @@ class StackConfig:
 
     data_dir: Path
     workers: int = 2
+    relays: int = 1
+    consumers: int = 0
     beat: bool = True
     flower: bool = True
     postgres_port: int | None = None
@@ -39,8 +44,13 @@ class StackConfig:
     echo: bool = True  # show the processes' lines
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise FleetError("the number of workers must not be negative")
+        for what in ("workers", "relays", "consumers"):
+            if getattr(self, what) < 0:
+                raise FleetError(f"the number of {what} must not be negative")
+
+    @property
+    def needs_bus(self) -> bool:
+        return bool(self.relays or self.consumers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,8 @@ class StackEnv:
     data_dir: Path
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)
+    bus: str = ""  # its kind and URL, when the broker is not the bus as well
+    bus_url: str = field(default="", repr=False)
     flower_url: str = ""
     flower_user: str = ""
     flower_password: str = field(default="", repr=False)
@@ -59,6 +71,8 @@ class StackEnv:
         values = {
             "OMNINODE_DATABASE_URL": self.database_url,
             "OMNINODE_BROKER_URL": self.broker_url,
+            "OMNINODE_BUS": self.bus,
+            "OMNINODE_BUS_URL": self.bus_url,
             "OMNINODE_FLOWER_URL": self.flower_url,
             "OMNINODE_FLOWER_USER": self.flower_user,
             "OMNINODE_FLOWER_PASSWORD": self.flower_password,
@@ -74,6 +88,8 @@ class StackEnv:
             f"  PostgreSQL  {masked(self.database_url)}",
             f"  Broker      {masked(self.broker_url)}",
         ]
+        if self.bus_url:
+            lines.append(f"  Event bus   {masked(self.bus_url)}")
         if self.flower_url:
             lines.append(f"  Flower      {self.flower_url}   login {self.flower_user}, password {self.flower_password}")
         lines += [
@@ -84,13 +100,15 @@ class StackEnv:
 
 
 class Stack:
-    """Makes the services from configuration and settings, and starts them. Raises: SettingsError when made."""
+    """Makes the services from configuration and settings, and starts them. Raises: FleetError when made."""
 
     def __init__(self, config: StackConfig, directory: DataDir, supervisor: Supervisor) -> None:
         self._config = config
         self._directory = directory
         self._supervisor = supervisor
         self._settings = Settings.load()
+        if config.needs_bus:
+            self._check_bus()
 
     async def start(self) -> StackEnv:
         """Start everything, each when what it needs is ready. Raises: FleetError."""
@@ -98,14 +116,31 @@ class Stack:
         await asyncio.to_thread(_migrate, database_url)
         env = self._environment(database_url, broker_url)
         install(Settings.load(database_url=database_url, broker_url=broker_url))
-        alone = self._ours(self._settings.broker_url, "broker_password")
-        names = [_worker_name(number, alone=alone) for number in range(1, self._config.workers + 1)]
-        await self._supervisor.start(*(self._worker(name, env.variables()) for name in names))
+        await self._supervisor.start(*(self._relay(name, env) for name in self._names("relay", self._config.relays)))
+        workers = self._names("worker", self._config.workers)
+        await self._supervisor.start(*(self._worker(name, env.variables()) for name in workers))
+        consumers = self._names("consumer", self._config.consumers)
+        await self._supervisor.start(*(self._consumer(name, env.variables()) for name in consumers))
         if self._config.beat:
             await self._supervisor.start(self._beat(env.variables()))
         if self._config.flower:
             await self._supervisor.start(self._flower(env.variables(), port=int(env.flower_url.rpartition(":")[2])))
         return env
+
+    def _check_bus(self) -> None:
+        """Before anything is started. Raises: FleetError, also in words about what could be left out."""
+        ours = self._ours(self._settings.broker_url, "broker_password")
+        # Our own broker has no address yet; any Redis will do to see whether it can be the bus.
+        known = Settings.load(broker_url="redis://127.0.0.1") if ours else self._settings
+        try:
+            require_bus(known)
+        except FleetError as error:
+            raise FleetError(f"{error}. Without a bus: --relays 0, and no --consumers") from None
+
+    def _names(self, what: str, count: int) -> list[str]:
+        """Names must differ among all of a broker, and one that is not ours may have others of this host."""
+        alone = self._ours(self._settings.broker_url, "broker_password")
+        return [f"{what}{number}" if alone else f"{what}{number}-{os.getpid()}" for number in range(1, count + 1)]
 
     def _ours(self, url: str, secret: str) -> bool:
         """Whether the server is ours to start: no URL is given, or it is ours (a sourced fleet.env, say)."""
@@ -155,6 +190,9 @@ class Stack:
 
     def _environment(self, database_url: str, broker_url: str) -> StackEnv:
         env = StackEnv(data_dir=self._directory.path, database_url=database_url, broker_url=broker_url)
+        known = Settings.load(broker_url=broker_url)
+        if known.bus_url and known.bus_url != broker_url:
+            env = replace(env, bus=known.bus, bus_url=known.bus_url)
         if not self._config.flower:
             return env
         told = self._settings.flower_port if "flower_port" in self._settings.model_fields_set else None
@@ -167,6 +205,18 @@ class Stack:
             flower_user=self._settings.flower_user,
             flower_password=given or self._directory.secret("flower_password"),
         )
+
+    def _relay(self, name: str, env: StackEnv) -> Service:
+        # A batch and what becomes of the refused ones of it may take the bus's time thrice.
+        grace_s = 3 * self._settings.bus_timeout_s + SETTLE_S
+        launch = self._program(name, "relay", "--name", name, variables=env.variables(), grace_s=grace_s)
+        return Service(launch=launch, check=partial(relay_joined, env.database_url, name))
+
+    def _consumer(self, name: str, variables: Mapping[str, str]) -> Service:
+        ready_file = self._directory.consumers / name
+        grace_s = self._settings.soft_shutdown_s + SETTLE_S
+        launch = self._program(name, "consume", "--ready-file", str(ready_file), variables=variables, grace_s=grace_s)
+        return Service(launch=launch, check=partial(file_written, ready_file, time.time()))
 
     def _worker(self, name: str, variables: Mapping[str, str]) -> Service:
         grace_s = self._settings.soft_shutdown_s + SETTLE_S
@@ -188,11 +238,6 @@ class Stack:
         """One of the fleet's own commands, from this checkout whatever directory we were started in."""
         environment = child_environment(variables)
         return Launch(name=name, command=fleet_command(*words), environment=environment, grace_s=grace_s)
-
-
-def _worker_name(number: int, *, alone: bool) -> str:
-    """Names must differ among all workers of a broker, and a broker that is not ours may have others on this host."""
-    return f"worker{number}" if alone else f"worker{number}-{os.getpid()}"
 
 
 def _migrate(database_url: str) -> None:

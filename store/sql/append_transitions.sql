@@ -2,6 +2,7 @@
 -- in:  rows, a JSON array of {operation_id, occurred_at, clock, and the fields of a transition}; `clock` sorts as
 --      (occurred_at, rank of to_state, operation_id)
 -- The count grows only by rows that are new, so it holds even for a transition that the ledger has forgotten.
+-- A state's metadata is its transition's; where that has none, its data.
 -- Transitions are sorted by id, states by key.
 with given as materialized (
   select * from jsonb_to_recordset(%(rows)s::jsonb) as given (
@@ -26,10 +27,10 @@ newest as (
   select distinct on (entity_type, entity_id) * from given order by entity_type, entity_id, clock collate "C" desc
 )
 insert into fsm_states as held (
-  entity_type, entity_id, current_state, previous_state, transition_count, last_transition_at, clock)
+  entity_type, entity_id, current_state, previous_state, transition_count, last_transition_at, metadata, clock)
 select
   newest.entity_type, newest.entity_id, newest.to_state, newest.from_state, coalesce(counted.transitions, 0),
-  newest.occurred_at, newest.clock
+  newest.occurred_at, coalesce(newest.metadata, newest.transition_data, '{}'), newest.clock
 from newest
 left join counted on counted.entity_type = newest.entity_type and counted.entity_id = newest.entity_id
 order by newest.entity_type, newest.entity_id
@@ -38,5 +39,6 @@ on conflict (entity_type, entity_id) do update set
   current_state = case when excluded.clock > held.clock then excluded.current_state else held.current_state end,
   previous_state = case when excluded.clock > held.clock then excluded.previous_state else held.previous_state end,
   last_transition_at = case when excluded.clock > held.clock then excluded.last_transition_at else held.last_transition_at end,
+  metadata = case when excluded.clock > held.clock then excluded.metadata else held.metadata end,
   clock = greatest(excluded.clock, held.clock),
   updated_at = now()

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from omninode_bridge import FleetClient, NodeHeartbeatData, UpdateNodeHeartbeat
+from omninode_bridge.clock import uuid7
 from tests import factories
 from tests.conftest import Stack, fleet
 from worker.settings import ROOT
@@ -73,13 +74,14 @@ def test_the_status_tells_of_queues_workers_ledger_and_dead_letters(empty: Stack
     assert ledger["outcomes"] == {"applied": 6, "refused FUTURE": 1}
     assert ledger["rate_per_s"] == pytest.approx(7 / 60)
     assert [(group["code"], group["letters"]) for group in status["store"]["open_letters"]] == [("FUTURE", 1)]
+    assert status["store"]["outbox"] == {"pending": 0, "oldest_s": None, "refused": 0}
 
 
 def test_the_plain_status_names_the_same(empty: Stack, client: FleetClient) -> None:
     refused(client, "early")
     lines = run(empty, "status", "--window", "60").splitlines()
     first_words = {line.split()[0] for line in lines if line.strip()}
-    assert first_words >= {*QUEUES, "ledger:", "refused", "FUTURE"}
+    assert first_words >= {*QUEUES, "ledger:", "refused", "FUTURE", "outbox:"}
     workers = [line.split() for line in lines if line.strip().startswith(("worker1@", "worker2@"))]
     assert len(workers) == 2 and all("consuming" in words and "closed" in words for words in workers)
 
@@ -128,6 +130,34 @@ def test_a_repaired_letter_is_applied_under_its_own_id(
     assert [letter["id"] for letter in listed(empty, "--status", "retried")] == [id_]
     assert client.submit(original).result(CONFIRMED_S).status == "duplicate"  # a late delivery of the original
     assert "is retried, not open" in run(empty, "dlq", "retry", id_, "--payload", repaired, code=1)
+
+
+def test_an_event_that_the_bus_refused_is_listed_with_topic_and_key_and_goes_out_again(
+    empty: Stack, conn: psycopg.Connection[Any]
+) -> None:
+    """Its letter alone: with its row, the relay of the stack would have it already."""
+    id_ = str(uuid7())
+    names = "id, digest, operation_type, code, message, payload, form, source, topic, partition_key"
+    values = [
+        id_,
+        b"d",
+        "query_completed",
+        "VALIDATION_ERROR",
+        "too large",
+        "{}",
+        "event",
+        "relay",
+        "answers",
+        "the-key",
+    ]
+    conn.execute(f"insert into dead_letters ({names}) values ({', '.join(['%s'] * len(values))})".encode(), values)
+    shown = run(empty, "dlq", "list")
+    assert "answers" in shown and "the-key" in shown
+    assert run(empty, "dlq", "retry", id_) == f"{id_} goes out again\n"
+    assert conn.execute("select id::text, topic, partition_key from event_logs").fetchall() == [
+        (id_, "answers", "the-key")
+    ]
+    assert listed(empty) == []
 
 
 def test_a_discarded_letter_stays_and_is_no_longer_open(

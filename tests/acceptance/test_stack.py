@@ -9,6 +9,9 @@ import urllib.request
 
 import pytest
 
+from store import relays
+from store.connection import connection
+from tests.acceptance.processes import pids_of
 from tests.conftest import Stack, fleet
 from tests.deadline import wait_until
 
@@ -58,6 +61,19 @@ def test_a_process_that_is_killed_comes_back(stack: Stack) -> None:
         lambda: _other(_pid_of(f"beat --schedule {schedule}"), before), seconds=20, what="beat runs again"
     )
     assert after != before
+
+
+def test_a_relay_that_is_killed_comes_back(stack: Stack) -> None:
+    with connection(stack.env["OMNINODE_DATABASE_URL"]) as conn:
+        assert relays.is_alive(conn, "relay1")
+        (before,) = pids_of(stack, "relay")
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: pids_of(stack, "relay") not in ([], [before]), seconds=20, what="another relay runs")
+        wait_until(lambda: relays.is_alive(conn, "relay1"), seconds=20, what="it has joined")
+
+
+def test_the_bus_is_the_broker_and_needs_no_variable(stack: Stack) -> None:
+    assert not {"OMNINODE_BUS", "OMNINODE_BUS_URL"} & stack.env.keys()
 
 
 def _other(pid: int | None, than: int) -> int | None:

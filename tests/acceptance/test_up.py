@@ -1,6 +1,7 @@
 """`fleet up` and `fleet down` with servers alone: what they start, keep, and leave behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,15 @@ import psycopg
 import pytest
 import redis
 
+from store import relays
+from store.apply import apply
 from tests.conftest import clean_environment, fleet, read_environment
 from tests.deadline import wait_until
+from tests.factories import publish_event, store_connection
 
 pytestmark = pytest.mark.acceptance
 
-SERVERS_ONLY = ("--workers", "0", "--no-beat", "--no-flower")
+SERVERS_ONLY = ("--workers", "0", "--relays", "0", "--no-beat", "--no-flower")
 READY_S = 60
 STOP_S = 30
 
@@ -190,6 +194,41 @@ def test_a_given_server_that_does_not_answer_is_named(data_dir: Path) -> None:
     assert refused.returncode == 1
     assert "OMNINODE_DATABASE_URL" in refused.stderr
     assert "hunter2" not in refused.stderr + refused.stdout
+
+
+def test_a_fleet_without_a_bus_starts_no_relay_only_when_it_is_told_so(data_dir: Path) -> None:
+    given = {"OMNINODE_BROKER_URL": "amqp://u:hunter2@127.0.0.1:1//"}
+    refused = fleet("up", "--data-dir", data_dir, "--workers", "0", environment=given)
+    assert refused.returncode == 1
+    assert "OMNINODE_BUS_URL: missing" in refused.stderr and "--relays 0" in refused.stderr
+    assert "hunter2" not in refused.stderr + refused.stdout
+    kafka = fleet("up", "--data-dir", data_dir, "--workers", "0", environment={"OMNINODE_BUS": "kafka"})
+    assert kafka.returncode == 1
+    assert "OMNINODE_BUS_URL: missing" in kafka.stderr
+    assert not (data_dir / "postgres").exists(), "nothing was started before it was known"
+
+
+def test_relays_and_consumers_on_a_bus_of_their_own(data_dir: Path, database: str, broker: str) -> None:
+    bus_url = broker.replace("/0", "/1")
+    given = {"OMNINODE_DATABASE_URL": database, "OMNINODE_BROKER_URL": broker, "OMNINODE_BUS_URL": bus_url}
+    counts = ("--workers", "0", "--relays", "2", "--consumers", "2", "--no-beat", "--no-flower")
+    started = fleet("up", "--detach", "--data-dir", data_dir, *counts, environment=given)
+    assert started.returncode == 0, started.stdout + started.stderr
+    env = read_environment(data_dir / "fleet.env")
+    assert (env["OMNINODE_BUS"], env["OMNINODE_BUS_URL"]) == ("redis", bus_url)
+    with store_connection(database) as conn:
+        assert relays.alive(conn) == 2
+        assert {one.status for one in apply(conn, [publish_event(topic="some.topic")])} == {"applied"}
+        with redis.Redis.from_url(bus_url) as client:
+            wait_until(lambda: client.keys("*bus:some.topic:*"), seconds=10, what="the event is on that bus")
+        family = _descendants(int((data_dir / "fleet.pid").read_text()))
+        assert len([words for words in family.values() if " consume " in words]) == 2
+        assert fleet("down", "--data-dir", data_dir).returncode == 0
+        wait_until(lambda: relays.alive(conn) == 0, seconds=5, what="no relay is left")
+    assert _left(family) == []
+    log = (data_dir / "logs" / "fleet.log").read_text()
+    stopped = re.findall(r"(consumer|relay)[\d-]+ stopped \(exit code 0\)", log)
+    assert stopped == ["consumer", "consumer", "relay", "relay"]
 
 
 def _database_url(data_dir: Path) -> str:

@@ -66,6 +66,8 @@ def test_a_database_that_is_as_the_fold_says_has_no_difference(conn: Conn) -> No
             "workflow_steps * step_data is {'n': True}, not {'n': 1}",
         ),
         ("update fsm_states set transition_count = 2", "fsm_states * transition_count is 2, not 1"),
+        ("update fsm_states set metadata = '{\"x\": 1}'", "fsm_states * metadata is {'x': 1}, not {}"),
+        ("update bridge_states set contributed_size_bytes = 1", "bridge_states * contributed_size_bytes is 1, not 0"),
         ("update fsm_transitions set triggered_by = 'x'", "fsm_transitions * triggered_by is 'x', not None"),
         ("update metadata_stamps set metadata_version = '9'", "metadata_stamps * metadata_version is '9', not '0.1'"),
         ("update bridge_states set items_per_second = 2.67", "bridge_states * items_per_second is *2.67*, not *2.68*"),

@@ -9,13 +9,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from omninode_bridge.clock import now
+from omninode_bridge.clock import now, uuid7
 from omninode_bridge.errors import OnexError
 from omninode_bridge.events import map_record
 from omninode_bridge.wire import decode_operation
-from store import letters
+from store import letters, outbox
+from store.announcements import Announcement
 from store.apply import Limits, apply
-from tests.factories import count, heartbeat, step, store_connection
+from tests.factories import count, heartbeat, publish_event, step, store_connection
 
 Conn = psycopg.Connection[Any]
 
@@ -133,3 +134,129 @@ def test_payloads_that_jsonb_could_not_hold_are_kept_and_shown(conn: Conn, value
     kept = json.loads(letter.payload or "")["step_data"]["bad"]
     assert kept == value or (kept != kept and value != value)
     assert "step_data" in letter.message
+
+
+# ---- events that the bus refused -------------------------------------------------------------------------------------
+
+
+def refused_event(conn: Conn, reason: str = "too large", **fields: Any) -> letters.Letter:
+    (outcome,) = apply(conn, [publish_event(partition_key="k", **fields)])
+    refuse(conn, reason)
+    return letters.find(conn, outcome.operation_id)
+
+
+def refuse(conn: Conn, reason: str) -> None:
+    """What a relay does with everything that waits when the bus takes none of it."""
+    outbox.settle(conn, published=[], refused=[(event, reason) for event in waiting(conn)])
+
+
+def waiting(conn: Conn) -> list[outbox.PendingEvent]:
+    return outbox.pending(conn, range(outbox.SHARDS), rows_limit=100)
+
+
+def test_a_refused_event_goes_out_again_behind_what_came_meanwhile(conn: Conn) -> None:
+    letter = refused_event(conn)
+    (later,) = apply(conn, [publish_event(partition_key="k")])
+    assert letters.retry(conn, letter) == letter.id
+    assert [event.id for event in waiting(conn)] == [later.operation_id, letter.id]
+    again = waiting(conn)[1]
+    assert (again.value().decode(), again.attempts) == (letter.payload, 1)
+    assert letters.find(conn, letter.id).status == "retried"
+
+
+def test_a_repaired_event_keeps_its_id_and_topic_and_goes_under_its_key(conn: Conn) -> None:
+    letter = refused_event(conn, topic="reducer.events")
+    envelope = json.loads(letter.payload or "")
+    envelope |= {"payload": {"smaller": True}, "partition_key": "other", "event_id": "mistyped"}
+    letters.retry(conn, letter, payload=json.dumps(envelope))
+    (event,) = waiting(conn)
+    assert (event.id, event.topic, event.partition_key) == (letter.id, "reducer.events", "other")
+    assert json.loads(event.value())["event_id"] == str(letter.id)
+    assert event.payload == {"smaller": True}
+    assert outbox.pending(conn, [outbox.shard_of("other")], rows_limit=1) == [event]
+
+
+def test_an_event_without_an_envelope_stays_without(conn: Conn) -> None:
+    bare = Announcement(uuid7(), "query_completed", "answers", "k", None, None, {"success": True}, None)
+    with conn.transaction():
+        outbox.append(conn, [bare])
+    refuse(conn, "no such topic")
+    letters.retry(conn, letters.find(conn, bare.id), payload='{"success": false}')
+    assert [event.value() for event in waiting(conn)] == [b'{"success":false}']
+
+
+def test_an_event_that_is_refused_again_is_the_same_letter_open_again(conn: Conn) -> None:
+    letter = refused_event(conn)
+    letters.retry(conn, letter, payload=json.dumps(json.loads(letter.payload or "") | {"payload": {"n": 2}}))
+    refuse(conn, "still too large")
+    again = letters.find(conn, letter.id)
+    assert (again.status, again.message, again.resolved_at) == ("open", "still too large", None)
+    assert json.loads(again.payload or "")["payload"] == {"n": 2}
+    letters.retry(conn, again)
+    assert [event.attempts for event in waiting(conn)] == [2]
+
+
+def test_an_event_whose_row_is_gone_is_appended_anew(conn: Conn) -> None:
+    letter = refused_event(conn)
+    conn.execute("delete from event_logs")
+    letters.retry(conn, letter)
+    assert [event.value().decode() for event in waiting(conn)] == [letter.payload]
+
+
+def test_an_event_that_the_bus_has_is_not_sent_again(conn: Conn) -> None:
+    letter = refused_event(conn)
+    conn.execute("update event_logs set status = 'published'")
+    with pytest.raises(OnexError, match="not one that the bus refused"):
+        letters.retry(conn, letter)
+    assert letters.find(conn, letter.id).status == "open" and waiting(conn) == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        ("[]", "payload"),
+        ("{", "payload"),
+        ('{"envelope_version": "2.0"}', "envelope_version"),
+        (
+            '{"envelope_version": "1.0", "event_type": "t", "source_node_id": "n", "payload": {"n": "\\u0000"}}',
+            "payload",
+        ),
+        ('{"n": 1e999}', "payload"),
+        ('{"n": 36893488147419103232}', "payload"),
+        (
+            json.dumps({"envelope_version": "1.0", "event_type": "t" * 101, "source_node_id": "n", "payload": {}}),
+            "operation",
+        ),
+    ],
+)
+def test_a_repair_that_is_none_changes_nothing(conn: Conn, payload: str, field: str) -> None:
+    letter = refused_event(conn)
+    with pytest.raises(OnexError, match=field) as raised:
+        letters.retry(conn, letter, payload=payload)
+    assert raised.value.error_code == "VALIDATION_ERROR"
+    assert letters.find(conn, letter.id).status == "open" and waiting(conn) == []
+
+
+def test_retrying_an_event_wakes_the_relays(conn: Conn, database: str) -> None:
+    letter = refused_event(conn)
+    with store_connection(database) as relay:
+        outbox.listen(relay)
+        letters.retry(conn, letter)
+        assert outbox.wait(relay, 10)
+
+
+def test_a_retried_intent_is_announced_where_it_is_applied(conn: Conn) -> None:
+    operation = publish_event(occurred_at=now() + timedelta(hours=2))
+    (outcome,) = apply(conn, [operation])
+    letter = letters.find(conn, outcome.operation_id)
+    letters.retry(conn, letter, limits=Limits(future_limit=timedelta(hours=3), environment="production"))
+    failed, event = waiting(conn)
+    assert (failed.event_type, event.event_type) == ("operation_failed", "batch_processed")
+    assert event.id == operation.operation_id and json.loads(event.value())["environment"] == "production"
+
+
+def test_letters_of_events_are_listed_and_discarded_like_others(conn: Conn) -> None:
+    letter = refused_event(conn)
+    assert [(one.form, one.partition_key) for one in letters.list_letters(conn)] == [("event", "k")]
+    letters.discard(conn, letter)
+    assert letters.list_letters(conn) == [] and waiting(conn) == []

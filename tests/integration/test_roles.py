@@ -9,6 +9,9 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
+from store import letters, outbox
+from store.apply import apply
+from tests.factories import contribution, publish_event, store_connection, transition_intent
 from tests.servers import PostgresServer
 
 ROLES = Path(__file__).resolve().parents[2] / "deploy" / "postgres" / "roles.sql"
@@ -64,3 +67,20 @@ def test_a_reader_only_reads(owner: str) -> None:
 def test_the_password_of_an_earlier_run_no_longer_opens(owner: str) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(worker_url(owner, "first")).close()
+
+
+def test_the_worker_appends_to_the_outbox_and_relays_it(
+    database: str, postgres_servers: Mapping[str, PostgresServer]
+) -> None:
+    run_roles(postgres_servers["18"], database, worker_password="any")
+    with store_connection(worker_url(database, "any")) as connection:
+        outbox.listen(connection)
+        batch = [publish_event(), contribution(), transition_intent()]
+        assert [outcome.status for outcome in apply(connection, batch)] == ["applied"] * 3
+        assert outbox.wait(connection, 10)
+        shards = outbox.take_shards(connection, range(outbox.SHARDS))
+        first, *rest = outbox.pending(connection, shards, rows_limit=10)
+        outbox.settle(connection, published=[event.id for event in rest], refused=[(first, "too large")])
+        outbox.release_shards(connection, shards)
+        letters.retry(connection, letters.find(connection, first.id))
+        assert outbox.depth(connection).pending == 1

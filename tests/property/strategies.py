@@ -4,6 +4,7 @@ Whatever is drawn names its keys by small numbers; a `World` turns these into ke
 rows that no other example touches, in a database that is never emptied, and an example drawn again is the same one.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,13 +15,16 @@ from hypothesis.strategies import SearchStrategy
 
 from omninode_bridge.clock import TIMELESS, now
 from omninode_bridge.operation import (
+    WORKFLOW_MOVES,
     BridgeStateData,
     Data,
     EventData,
     FsmTransitionData,
+    FsmTransitionIntentData,
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
+    PersistStateData,
     WorkflowExecutionData,
     WorkflowStepData,
     operation_of,
@@ -107,7 +111,8 @@ _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 _names = st.sampled_from(["a", "b", "naïve ☃ 'quoted'", "x" * 50])
 _states = st.sampled_from(["pending", "processing", "paused", "completed", "failed", "PROCESSING"])
 _counts = st.sampled_from([0, 1, 2**31 - 1])
-_totals = st.sampled_from([0, 1, 2**63 - 1])
+_totals = st.sampled_from([0, 1, 2**62])  # leaves room for what is contributed on top
+_contributed = st.sampled_from([0, 1, 2**31, 2**50])
 _scalars = (
     st.none()
     | st.booleans()
@@ -143,6 +148,27 @@ _event_fields: dict[str, SearchStrategy[Any]] = {
     "session_id": _keys(SESSION, 2),
     "payload": _any_objects,
     "envelope": _objects,
+}
+
+_namespaces = st.sampled_from(["one", "two"])
+_contribution = st.fixed_dictionaries(
+    {},
+    optional={
+        "total_workflows": _contributed,
+        "total_items": _contributed,
+        "total_size_bytes": _contributed,
+        "metadata": _objects,
+    },
+)
+_transition_fields: dict[str, SearchStrategy[Any]] = {
+    "entity_id": _keys(ENTITY, 2),
+    "entity_type": st.sampled_from(["workflow", "workflow_execution", "bridge"]),
+    "to_state": _states,
+    "transition_event": _names,
+    "from_state": _states,
+    "transition_data": _objects,
+    "triggered_by": _names,
+    "metadata": _objects,
 }
 
 # Every field of every class of data; the test beside this one sees to it that none is missing.
@@ -186,7 +212,7 @@ FIELDS: dict[type[Data], dict[str, SearchStrategy[Any]]] = {
     },
     BridgeStateData: {
         "bridge_id": _keys(BRIDGE, 2),
-        "namespace": st.sampled_from(["one", "two"]),
+        "namespace": _namespaces,
         "current_fsm_state": _states,
         "total_workflows_processed": _totals,
         "total_items_aggregated": _totals,
@@ -207,16 +233,13 @@ FIELDS: dict[type[Data], dict[str, SearchStrategy[Any]]] = {
         "state_data": _objects,
         "metadata": _objects,
     },
-    FsmTransitionData: {
-        "entity_id": _keys(ENTITY, 2),
-        "entity_type": st.sampled_from(["workflow", "workflow_execution", "bridge"]),
-        "to_state": _states,
-        "transition_event": _names,
-        "from_state": _states,
-        "transition_data": _objects,
-        "triggered_by": _names,
-        "metadata": _objects,
+    PersistStateData: {
+        "aggregation_id": _keys(BRIDGE, 2),
+        "current_fsm_state": _states,
+        "namespaces": st.dictionaries(_namespaces, _contribution, max_size=2),
     },
+    FsmTransitionData: _transition_fields,
+    FsmTransitionIntentData: _transition_fields,
     MetadataStampData: {
         "stamp_data": _any_objects,
         "namespace": _names,
@@ -253,20 +276,33 @@ def _fields_of(data_class: type[Data]) -> SearchStrategy[dict[str, Any]]:
     def fields(draw: st.DrawFn) -> dict[str, Any]:
         chosen = draw(st.integers(0, 2 ** len(others) - 1))  # a bit for each
         names = wanted + [name for position, name in enumerate(others) if chosen >> position & 1]
-        return {name: draw(strategies[name]) for name in names}
+        drawn = {name: draw(strategies[name]) for name in names}
+        return _with_a_move(drawn) if data_class is FsmTransitionIntentData else drawn
 
     return fields()
 
 
-_millis = [int(instant.timestamp() * 1000) for instant in (YESTERDAY, TODAY, LONG_AGO, TIMELESS)]
-_id_parts = st.tuples(st.sampled_from(_millis), st.integers(0, 3), st.integers(0, 2**14 - 1))
+def _with_a_move(fields: dict[str, Any]) -> dict[str, Any]:
+    """What is no move of a workflow is one of a bridge, which may move as it likes."""
+    from_state, to_state = fields.get("from_state"), fields["to_state"]
+    moves = WORKFLOW_MOVES.get(from_state and from_state.upper(), ())
+    return fields if to_state.upper() in moves else fields | {"entity_type": "bridge"}
+
+
+def _ids_of(*instants: datetime) -> SearchStrategy[tuple[int, int, int]]:
+    millis = [int(instant.timestamp() * 1000) for instant in instants]
+    return st.tuples(st.sampled_from(millis), st.integers(0, 3), st.integers(0, 2**14 - 1))
+
+
+_id_parts = _ids_of(YESTERDAY, TODAY, LONG_AGO, TIMELESS)
+_late_id_parts = _ids_of(YESTERDAY, TODAY)  # of what is refused when its id is old
 
 
 def _drawn_of(data_class: type[Data]) -> SearchStrategy[Drawn]:
     no_event: SearchStrategy[dict[str, Any] | None] = st.none()
     return st.builds(
         Drawn,
-        id_parts=_id_parts,
+        id_parts=_late_id_parts if data_class is PersistStateData else _id_parts,
         occurred_at=_instants,
         correlation=st.none() | st.integers(0, 2),
         data_class=st.just(data_class),
@@ -279,8 +315,10 @@ _BY_CLASS = {data_class: _drawn_of(data_class) for data_class in FIELDS}
 
 
 @st.composite
-def operation_sets(draw: st.DrawFn, *, min_size: int = 1, max_size: int = 16) -> list[Drawn]:
+def operation_sets(
+    draw: st.DrawFn, *, min_size: int = 1, max_size: int = 16, of: Collection[type[Data]] = tuple(FIELDS)
+) -> list[Drawn]:
     """Operations with distinct ids, of few kinds at a time: those of one kind meet more often than in a mixed crowd."""
-    kinds = draw(st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=3))
+    kinds = draw(st.lists(st.sampled_from(list(of)), min_size=1, max_size=3))
     one = st.one_of(*(_BY_CLASS[data_class] for data_class in kinds))
     return draw(st.lists(one, min_size=min_size, max_size=max_size, unique_by=lambda drawn: drawn.id_parts))

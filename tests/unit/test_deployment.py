@@ -49,8 +49,8 @@ def test_the_compose_file_keeps_the_compose_schema() -> None:
 
 
 def test_the_services_are_those_that_a_fleet_needs() -> None:
-    assert set(SERVICES) == {"postgres", "valkey", "migrate", "worker", "beat", "flower"}
-    assert set(FLEET) == {"migrate", "worker", "beat", "flower"}
+    assert set(SERVICES) == {"postgres", "valkey", "migrate", "worker", "relay", "consume", "beat", "flower"}
+    assert set(FLEET) == {"migrate", "worker", "relay", "consume", "beat", "flower"}
 
 
 @pytest.mark.parametrize("name", FLEET)
@@ -119,13 +119,20 @@ def test_only_flower_publishes_a_port_and_on_loopback_only() -> None:
     assert port.endswith(f":{SERVICES['flower']['environment']['OMNINODE_FLOWER_PORT']}")
 
 
-def test_the_worker_can_be_scaled() -> None:
-    assert not {"container_name", "ports", "hostname"} & set(SERVICES["worker"])
+@pytest.mark.parametrize("name", ["worker", "relay", "consume"])
+def test_a_service_of_which_there_may_be_many_can_be_scaled(name: str) -> None:
+    assert not {"container_name", "ports", "hostname"} & set(SERVICES[name])
 
 
-def test_the_worker_is_given_longer_to_stop_than_its_soft_shutdown() -> None:
+@pytest.mark.parametrize("name", ["worker", "consume"])
+def test_who_stops_softly_is_given_longer_than_that(name: str) -> None:
     default = Settings.model_fields["soft_shutdown_s"].default
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) >= default + 10
+    assert seconds(SERVICES[name]["stop_grace_period"]) >= default + 10
+
+
+def test_a_relay_is_given_the_time_that_its_batch_may_take_on_the_bus() -> None:
+    default = Settings.model_fields["bus_timeout_s"].default
+    assert seconds(SERVICES["relay"]["stop_grace_period"]) >= 3 * default + 10
 
 
 def test_only_the_migrations_use_the_owner_of_the_tables() -> None:
@@ -133,7 +140,7 @@ def test_only_the_migrations_use_the_owner_of_the_tables() -> None:
         re.match(r"postgresql://(\w+):", s["environment"].get("OMNINODE_DATABASE_URL", "")) for s in FLEET.values()
     ]
     named = {name: user[1] for name, user in zip(FLEET, users, strict=True) if user}
-    assert named == {"migrate": "omninode_owner", "worker": "omninode_worker"}
+    assert named == {"migrate": "omninode_owner", "worker": "omninode_worker", "relay": "omninode_worker"}
 
 
 def test_every_password_comes_from_the_environment_and_its_lack_is_an_error() -> None:

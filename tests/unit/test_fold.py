@@ -17,7 +17,17 @@ from omninode_bridge.operation import (
     operation_of,
 )
 from store.fold import APPENDED, MERGED, Fold, Row, Rows
-from tests.factories import bridge_state, execution, heartbeat, stamp, step, transition
+from tests.factories import (
+    bridge_state,
+    contribution,
+    execution,
+    heartbeat,
+    publish_event,
+    stamp,
+    step,
+    transition,
+    transition_intent,
+)
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WORKFLOW = UUID("0f4e1a52-7f7c-4c39-8c3c-000000000001")
@@ -169,6 +179,69 @@ def test_the_newest_snapshot_of_a_bridge_wins_whole() -> None:
     row = rows["bridge_states"][BRIDGE, "tests"]
     assert (row["total_size_bytes"], row["version"], row["unique_file_types"]) == (0, 1, ["pdf"])
     assert (row["last_aggregation_timestamp"], row["aggregation_type"]) == (None, "namespace_grouping")
+
+
+def test_a_machine_keeps_what_its_newest_transition_said_beside_it() -> None:
+    def metadata(**fields: Any) -> Any:
+        older = transition(WORKFLOW, to_state="PROCESSING", occurred_at=at(1), metadata={"older": True})
+        newer = transition_intent(WORKFLOW, from_state="PROCESSING", to_state="FAILED", occurred_at=at(2), **fields)
+        return fold(older, newer)["fsm_states"]["workflow_execution", WORKFLOW]["metadata"]
+
+    assert metadata(metadata={"m": 1}, transition_data={"d": 1}) == {"m": 1}
+    assert metadata(transition_data={"d": 1}) == {"d": 1}
+    assert metadata(metadata={}, transition_data={"d": 1}) == {}, "given, and empty"
+    assert metadata() == {}
+
+
+def test_an_intended_transition_is_a_transition() -> None:
+    operations = [
+        transition(WORKFLOW, to_state="PENDING", occurred_at=at(1)),
+        transition_intent(WORKFLOW, from_state="PENDING", to_state="PROCESSING", occurred_at=at(2)),
+    ]
+    rows = fold(*operations)
+    assert set(rows["fsm_transitions"]) == {one.operation_id for one in operations}
+    assert rows["fsm_states"]["workflow_execution", WORKFLOW]["transition_count"] == 2
+
+
+def test_an_event_to_publish_makes_no_row_of_these_tables() -> None:
+    assert not any(fold(publish_event()).values())
+
+
+def test_contributions_are_added_and_the_newest_says_the_rest() -> None:
+    rows = fold(
+        contribution(BRIDGE, current_fsm_state="NEW", occurred_at=at(2), namespaces={"tests": {"total_items": 3}}),
+        contribution(BRIDGE, current_fsm_state="OLD", occurred_at=at(1), namespaces={"tests": OF_ALL, "other": {}}),
+    )["bridge_states"]
+    row = rows[BRIDGE, "tests"]
+    assert totals(row) == (1, 5, 3) and (row["current_fsm_state"], row["aggregation_metadata"]) == ("NEW", {})
+    assert row["last_aggregation_timestamp"] == at(2)
+    assert (row["version"], row["aggregation_type"], row["metadata"]) == (1, "namespace_grouping", {})
+    assert totals(rows[BRIDGE, "other"]) == (0, 0, 0) and rows[BRIDGE, "other"]["current_fsm_state"] == "OLD"
+
+
+OF_ALL = {"total_workflows": 1, "total_items": 2, "total_size_bytes": 3, "metadata": {"a": 1}}
+
+
+def totals(row: Row) -> tuple[int, int, int]:
+    return row["total_workflows_processed"], row["total_items_aggregated"], row["total_size_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("minute", "state", "metadata", "timestamp"), [(1, "SNAPSHOT", {"s": 1}, at(2)), (3, "ADDED", {"a": 1}, at(3))]
+)
+def test_a_contribution_stands_on_top_of_the_newest_snapshot(
+    minute: int, state: str, metadata: Row, timestamp: datetime
+) -> None:
+    """What both kinds say is the later one's, the rest the snapshot's."""
+    newest = {"total_items_aggregated": 10, "aggregation_metadata": {"s": 1}, "version": 7}
+    row = fold(
+        bridge_state(BRIDGE, occurred_at=at(0), total_items_aggregated=900, total_size_bytes=900, node_type="old"),
+        bridge_state(BRIDGE, last_aggregation_timestamp=at(2), current_fsm_state="SNAPSHOT", **newest),
+        contribution(BRIDGE, current_fsm_state="ADDED", occurred_at=at(minute), namespaces={"tests": OF_ALL}),
+    )["bridge_states"][BRIDGE, "tests"]
+    assert totals(row) == (1, 12, 3) and (row["version"], row["node_type"]) == (7, None)
+    assert (row["current_fsm_state"], row["aggregation_metadata"]) == (state, metadata)
+    assert row["last_aggregation_timestamp"] == timestamp
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ LEAST: dict[str, dict[str, Any]] = {
         "transition_event": "e",
     },
     "recover_fsm_states": {},
-    "answer_query": {"entity_type": "workflow_execution"},
+    "answer_query": {"query": {}},
 }
 
 

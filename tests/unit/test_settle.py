@@ -1,7 +1,8 @@
 """What a task does with a batch that the store cannot take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery.exceptions import Reject
@@ -30,6 +31,9 @@ class FakeEngine:
 
     def settled(self, operations: int) -> None:
         self.settled_total += operations
+
+    def published(self, event_ids: Collection[UUID]) -> set[UUID]:
+        return set()
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

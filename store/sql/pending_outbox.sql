@@ -1,0 +1,7 @@
+-- pending_outbox: what waits in these shards, in the order in which it was committed (served by idx_event_logs_outbox).
+-- in: shards int[], rows_limit   out: payload and envelope as text, since it is only passed on
+select id, seq, event_type, topic, partition_key, payload::text, envelope::text, attempts, created_at
+from event_logs
+where direction = 'out' and status = 'pending' and shard = any(%(shards)s::smallint[])
+order by seq
+limit %(rows_limit)s

@@ -1,0 +1,91 @@
+"""Waiting until events are on the bus: for a moment, and not at all while that is in vain.
+
+Events are committed when this is asked about them, so nothing depends on the answer but what a result may say. Where a
+wait ends without all of its events, the bus may be away, or the relay behind: after a few such waits in a row nobody
+waits, until one that is tried now and then is not in vain.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+from worker.breaker import Breaker, BreakerConfig, BreakerState
+
+logger = logging.getLogger(__name__)
+
+LOOK_INTERVAL_S = 0.005  # a relay that is awake has published after a few of these
+# One wait in five seconds finds out that the bus is back. It costs one thread the length of one wait.
+BREAKER = BreakerConfig(
+    failure_threshold=3, window_s=30.0, open_s=5.0, probe_interval_s=5.0, half_open_max_calls=1, half_open_successes=1
+)
+
+Look = Callable[[Collection[UUID]], set[UUID] | None]  # those that are published; None: nobody can tell now
+Pause = Callable[[float], bool]  # wait for so many seconds; False: there is no more time for waiting
+
+
+class Publication:
+    """Used by many threads.
+
+    wait_s  how long one wait is at most; 0: look once, never wait
+    """
+
+    def __init__(self, wait_s: float, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._wait_s = wait_s
+        self._now = now
+        self._lock = threading.Lock()
+        self._breaker = Breaker(BREAKER, now=now())
+        self._awaited = True
+
+    def published(self, event_ids: Collection[UUID], *, look: Look, pause: Pause) -> set[UUID]:
+        """Which of the events are on the bus."""
+        missing = set(event_ids)
+        found = look(missing) if missing else None
+        missing -= found or set()
+        ticket = self._enter() if missing and found is not None else None
+        if ticket is not None:
+            missing = self._wait(missing, ticket, look, pause)
+        return set(event_ids) - missing
+
+    @property
+    def awaited(self) -> bool:
+        """False while waiting is known to be in vain."""
+        return self._awaited
+
+    def _wait(self, missing: set[UUID], ticket: int, look: Look, pause: Pause) -> set[UUID]:
+        """What is missing at the end."""
+        deadline = self._now() + self._wait_s
+        leave = self._breaker.released
+        try:
+            while pause(LOOK_INTERVAL_S) and (found := look(missing)) is not None:
+                missing = missing - found
+                if not missing or self._now() >= deadline:
+                    leave = self._breaker.failed if missing else self._breaker.succeeded
+                    break
+        finally:
+            with self._lock:
+                leave(ticket, self._now())
+            self._tell()
+        return missing
+
+    def _enter(self) -> int | None:
+        if self._wait_s <= 0:
+            return None
+        with self._lock:
+            ticket = self._breaker.enter(self._now())
+        self._tell()
+        return ticket
+
+    def _tell(self) -> None:
+        """Log a change, once; a wait that only tries is none."""
+        with self._lock:
+            state = self._breaker.state(self._now())
+            before, self._awaited = self._awaited, state is BreakerState.CLOSED
+            if state is BreakerState.HALF_OPEN:
+                self._awaited = before
+            after = self._awaited
+        if after and not before:
+            logger.info("publication_awaited")
+        elif before and not after:
+            logger.warning("publication_not_awaited")
