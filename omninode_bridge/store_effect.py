@@ -24,6 +24,7 @@ from omninode_bridge.wire import Item
 
 TIMEOUT_S = 30.0
 LINGER = timedelta(milliseconds=1)  # somebody waits for each intent, so company is worth less than with operations
+MAX_IN_FLIGHT = 4  # while that many batches are on their way intents gather: fewer and fuller messages under load
 
 
 class StoreEffect:
@@ -36,7 +37,7 @@ class StoreEffect:
     """
 
     def __init__(self, broker_url: str, *, share: float | bool | str = True, **options: Unpack[ClientOptions]) -> None:
-        given: ClientOptions = {"linger": LINGER, **options, "task": INTENT_BATCH_TASK}
+        given: ClientOptions = {"linger": LINGER, "max_in_flight": MAX_IN_FLIGHT, **options, "task": INTENT_BATCH_TASK}
         self._share = rollout.share_of(share)
         self._client = AsyncFleetClient(broker_url, **given)
         self._metrics = _Metrics()

@@ -55,6 +55,10 @@ class RedisHarness:
     server: RestartableBroker
     kind = "redis"
 
+    def __post_init__(self) -> None:
+        self.server.start()
+        self._keep_everything()
+
     @property
     def url(self) -> str:
         return self.server.url
@@ -76,6 +80,12 @@ class RedisHarness:
 
     def come_back(self) -> None:
         self.server.start()
+        self._keep_everything()
+
+    def _keep_everything(self) -> None:
+        """With the server's usual `everysec`, what it has answered for may go when it is killed (docs/bus.md)."""
+        with self.client() as client:
+            client.config_set("appendfsync", "always")
 
     def make_refusable(self, number: int) -> BusMessage:
         return BusMessage("poisoned", f"key-{number}", b"x" * (MAX_BYTES + 1))
@@ -87,7 +97,6 @@ class RedisHarness:
 @contextmanager
 def redis_harness(directory: Path) -> Iterator[RedisHarness]:
     server = RestartableBroker(directory)
-    server.start()
     try:
         yield RedisHarness(server)
     finally:

@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         4, description="streams that a new topic gets on the Redis bus"
     )
     bus_claim_idle_s: Seconds = Field(
-        30, description="a record of the Redis bus that a silent consumer holds is given to another after this time"
+        30, description="what a silent consumer holds is given to another after this time; on Kafka after 10 s at most"
     )
     bus_retention_hours: Annotated[float, Field(gt=0)] = Field(
         168, description="how long the Redis bus keeps records of a topic that no group reads"

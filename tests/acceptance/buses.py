@@ -13,6 +13,8 @@ from worker.settings import Settings
 
 DATABASE = "9"  # of the broker's server, where nothing else lies
 TIMEOUT_S = 10
+# With a dead member, and the mock cluster at every rebalance: it waits for this time although all have answered.
+PATIENCE = {"OMNINODE_BUS_CLAIM_IDLE_S": "3"}
 
 
 class BusUnderTest(Protocol):
@@ -27,7 +29,7 @@ class BusUnderTest(Protocol):
 class RedisUnderTest:
     def __init__(self, broker_url: str) -> None:
         self.url = broker_url.rpartition("/")[0] + "/" + DATABASE
-        self.variables = {"OMNINODE_BUS": "redis", "OMNINODE_BUS_URL": self.url, "OMNINODE_BUS_CLAIM_IDLE_S": "3"}
+        self.variables = {"OMNINODE_BUS": "redis", "OMNINODE_BUS_URL": self.url, **PATIENCE}
 
     def left(self, group: str) -> int:
         with redis.Redis.from_url(self.url, decode_responses=True) as client:
@@ -43,7 +45,7 @@ class RedisUnderTest:
 
 class KafkaUnderTest:
     def __init__(self, url: str) -> None:
-        self.variables = {"OMNINODE_BUS": "kafka", "OMNINODE_BUS_URL": url}
+        self.variables = {"OMNINODE_BUS": "kafka", "OMNINODE_BUS_URL": url, **PATIENCE}
         self._servers = url.removeprefix("kafka://")
 
     def left(self, group: str) -> int:

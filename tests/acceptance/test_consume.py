@@ -43,7 +43,7 @@ def consumer(environment: Mapping[str, str], log: Path) -> Iterator[subprocess.P
 def test_a_stream_on_the_bus_leads_to_its_rows_though_a_consumer_is_killed(
     empty: Stack, tmp_path: Path, kind: str
 ) -> None:
-    file = make_stream(tmp_path, workflows=1500, seed=11)
+    file = make_stream(tmp_path, workflows=1000, seed=11)
     refused = json.loads((tmp_path / "expected.json").read_text())["refused"]
     dsn, broker = empty.env["OMNINODE_DATABASE_URL"], empty.env["OMNINODE_BROKER_URL"]
     with bus_under_test(kind, broker) as bus, psycopg.connect(dsn, autocommit=True) as conn:

@@ -1,6 +1,5 @@
 """The fleet's tasks as any Celery producer sees them that knows nothing but the broker's URL."""
 
-import base64
 import gc
 import json
 import signal
@@ -21,6 +20,7 @@ from celery import Celery
 from omninode_bridge.clock import uuid7
 from omninode_bridge.operation import Operation
 from tests import factories
+from tests.acceptance.flower import done_in_flower, flower
 from tests.conftest import Stack, clean_environment
 from tests.deadline import wait_until
 
@@ -144,11 +144,11 @@ def test_flower_shows_a_task_by_name_with_a_summary_and_no_payload(producer: Cel
     step = wire(factories.step(step_data={"secret": SECRET}))
     sent = producer.send_task("omninode.persist_workflow_step", args=[[step, step]])
     sent.get(timeout=ANSWER_S)
-    listed = wait_until(lambda: _done_in_flower(stack, sent.id), seconds=20, what="Flower knows the task")
+    listed = wait_until(lambda: done_in_flower(stack, sent.id), seconds=20, what="Flower knows the task")
     assert listed["name"] == "omninode.persist_workflow_step"
     assert listed["args"] == "2 operations: 2 workflow_step"
     assert listed["kwargs"] == "{}"
-    assert SECRET not in json.dumps(_flower(stack, "/api/tasks"))
+    assert SECRET not in json.dumps(flower(stack, "/api/tasks"))
 
 
 def test_flower_is_closed_without_its_login(stack: Stack) -> None:
@@ -157,20 +157,6 @@ def test_flower_is_closed_without_its_login(stack: Stack) -> None:
             urllib.request.urlopen(stack.env["OMNINODE_FLOWER_URL"] + path, timeout=10)
         assert refused.value.code == 401
         refused.value.close()
-
-
-def _flower(stack: Stack, path: str) -> Any:
-    login = f"{stack.env['OMNINODE_FLOWER_USER']}:{stack.env['OMNINODE_FLOWER_PASSWORD']}"
-    request = urllib.request.Request(stack.env["OMNINODE_FLOWER_URL"] + path)
-    request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)
-
-
-def _done_in_flower(stack: Stack, task_id: str) -> dict[str, Any]:
-    """The task; empty until it has succeeded."""
-    task: dict[str, Any] = _flower(stack, "/api/tasks").get(task_id, {})
-    return task if task.get("state") == "SUCCESS" else {}
 
 
 class OwnWorker:

@@ -3,68 +3,26 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from celery import Celery
-from celery.result import EagerResult
 
-import tasks.intents
-import tasks.persist
+import store.recovery
 from omninode_bridge.clock import now, uuid7
 from omninode_bridge.envelope import announcement_id
 from omninode_bridge.operation import Operation, RecoverFsmStatesData, operation_of
-from omninode_bridge.wire import decode_outcomes, encode, encode_batch
+from omninode_bridge.wire import encode, encode_batch
 from store import outbox
-from store.apply import Limits
-from tasks.recovery import RecoveryBounds
 from tests import factories
 from tests.deadline import wait_until
 from tests.factories import count, store_connection
-from worker.breaker import Breaker, BreakerConfig
-from worker.gate import Gate
-from worker.pool import Pool, PoolConfig
+from tests.integration.intent_tasks import Fleet, fleet_on, publishing
 
 Conn = psycopg.Connection[Any]
 NOWHERE = "postgresql://fleet:word@127.0.0.1:1/none"
 EFFECTS = ("operations", "event_logs", "bridge_states", "fsm_transitions", "dead_letters")
-
-
-class Fleet:
-    """The tasks, called as a worker calls them."""
-
-    def __init__(self, database_url: str, *, bounds: RecoveryBounds, publish_wait_s: float) -> None:
-        pool = Pool(PoolConfig(database_url=database_url, application_name="test", max_size=2, timeout_ms=2000))
-        breaker = Breaker(BreakerConfig(), now=0.0)
-        self.gate = Gate(pool=pool, breaker=breaker, limits=Limits(), hold_s=0.1, publish_wait_s=publish_wait_s)
-        self.app = Celery("fleet", set_as_current=False, task_cls="worker.request:FleetTask")
-        tasks.persist.register(self.app, self.gate)
-        tasks.intents.register(self.app, self.gate, bounds)
-
-    def call(self, task: str, *args: Any, queue: str = "intents", task_id: str | None = None, **kwargs: Any) -> Any:
-        result: EagerResult = self.app.tasks[f"omninode.{task}"].apply(
-            args, kwargs, task_id=task_id or str(uuid4()), routing_key=queue
-        )
-        return result.get() if result.state != "REJECTED" else result
-
-    def batch(self, *items: Any, **options: Any) -> list[Any]:
-        """The outcomes of a client's batch."""
-        answer = self.call("intent_batch", encode_batch([encode(item) for item in items]), **options)
-        return decode_outcomes(json.loads(json.dumps(answer)), [item.operation_id for item in items])
-
-
-@contextmanager
-def fleet_on(url: str, *, publish_wait_s: float = 0.0, **bounds: Any) -> Iterator[Fleet]:
-    one = Fleet(url, bounds=RecoveryBounds(**bounds), publish_wait_s=publish_wait_s)
-    one.gate.open()
-    try:
-        yield one
-    finally:
-        one.gate.close()
-        one.app.close()
 
 
 @pytest.fixture
@@ -79,30 +37,6 @@ def conn(database: str) -> Iterator[Conn]:
         yield opened
 
 
-@contextmanager
-def publishing(url: str) -> Iterator[None]:
-    """A bus that takes everything at once, while the block runs."""
-    stop = threading.Event()
-
-    def publish() -> None:
-        with store_connection(url) as conn:
-            outbox.listen(conn)
-            shards = outbox.take_shards(conn, range(outbox.SHARDS))
-            while not stop.is_set():
-                if waiting := outbox.pending(conn, shards, rows_limit=100):
-                    outbox.settle(conn, published=[event.id for event in waiting], refused=[])
-                else:
-                    outbox.wait(conn, 0.05)
-
-    thread = threading.Thread(target=publish, name="publishing")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(10)
-
-
 def intent(intent_type: str, *, priority: int = 0, **payload: Any) -> dict[str, Any]:
     return {"intent_type": intent_type, "target": "", "payload": payload, "priority": priority}
 
@@ -111,21 +45,21 @@ def publish(**payload: Any) -> dict[str, Any]:
     return intent("PublishEvent", **{"event_type": "BATCH_PROCESSED", **subject(), **payload})
 
 
-def persist(**more: Any) -> dict[str, Any]:
+def persist() -> dict[str, Any]:
     counts = {"tests": {"total_stamps": 4, "unique_workflows_count": 2, "total_size_bytes": 8}}
-    return intent("PersistState", **{"aggregated_data": counts, "fsm_states": {}, **subject()}, **more)
+    return intent("PersistState", aggregated_data=counts, fsm_states={}, **subject())
 
 
-def move(to_state: str = "PROCESSING", from_state: str | None = "PENDING", **more: Any) -> dict[str, Any]:
+def move(to_state: str = "PROCESSING", *, from_state: str = "PENDING") -> dict[str, Any]:
     record = {"from_state": from_state, "to_state": to_state, "trigger": "t", "timestamp": now().isoformat()}
-    return intent("PersistFSMTransition", workflow_id=str(uuid4()), transition_record=record, **more)
+    return intent("PersistFSMTransition", workflow_id=str(uuid4()), transition_record=record)
 
 
 def recovery(**payload: Any) -> dict[str, Any]:
     return intent("RecoverFSMStates", priority=2, **payload)
 
 
-def subject() -> dict[str, str]:
+def subject() -> dict[str, Any]:
     return {"aggregation_id": str(uuid4()), "timestamp": now().isoformat()}
 
 
@@ -221,7 +155,7 @@ def test_a_message_that_went_back_after_its_effects_is_answered_with_duplicates(
     event = factories.publish_event()
     text = encode_batch([encode(question()), encode(event)])
     with monkeypatch.context() as patched:
-        patched.setattr(tasks.recovery.recovery, "recover", _database_away)
+        patched.setattr(store.recovery, "recover", _database_away)
         assert fleet.call("intent_batch", text).state == "REJECTED"
     assert rows(conn)["operations"] == 1
     assert fleet.call("intent_batch", text)["rest"] == [[1, "duplicate"]]
@@ -229,6 +163,10 @@ def test_a_message_that_went_back_after_its_effects_is_answered_with_duplicates(
 
 def _database_away(*_: Any, **__: Any) -> None:
     raise psycopg.OperationalError("the connection is gone")
+
+
+def _a_defect(*_: Any, **__: Any) -> None:
+    raise KeyError("a defect")
 
 
 # ---- recoveries ---------------------------------------------------------------------------------------------------
@@ -268,7 +206,7 @@ def test_a_recovery_may_look_further_back_than_usual(fleet: Fleet, conn: Conn) -
 
 def test_recoveries_of_one_message_share_its_time_and_its_size(database: str) -> None:
     with fleet_on(database) as fleet:
-        fleet.batch(*(factories.transition_intent() for _ in range(30)))
+        fleet.batch(*(factories.transition_intent() for _ in range(60)))
     with fleet_on(database, max_bytes=6000) as fleet:
         (alone,), three = fleet.batch(question()), fleet.batch(question(), question(), question())
         assert len(json.dumps(alone.detail)) > 6000
@@ -285,7 +223,7 @@ def test_a_page_that_is_none_is_refused_and_kept_nowhere(fleet: Fleet, conn: Con
 
 
 def test_a_defect_in_a_recovery_is_an_answer(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.recovery.recovery, "recover", lambda *_, **__: {}["a defect"])
+    monkeypatch.setattr(store.recovery, "recover", _a_defect)
     asked, event = fleet.batch(question(), factories.publish_event())
     assert (asked.status, asked.code, event.status) == ("refused", "INTERNAL_ERROR", "applied")
 
@@ -382,13 +320,7 @@ def test_an_unknown_type_is_refused_by_its_name_and_kept(fleet: Fleet, conn: Con
         (True, "PublishEvent"),
     ]
     assert "DropTables" in results[0]["error"]
-    assert conn.execute("select id from dead_letters").fetchall() == [(psycopg_uuid(results[0]["intent_id"]),)]
-
-
-def psycopg_uuid(text: str) -> Any:
-    from uuid import UUID
-
-    return UUID(text)
+    assert conn.execute("select id::text from dead_letters").fetchall() == [(results[0]["intent_id"],)]
 
 
 def test_one_wait_serves_all_events_of_a_message(database: str) -> None:

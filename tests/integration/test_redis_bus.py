@@ -28,6 +28,12 @@ def bus(broker: str) -> Iterator[Bus]:
         yield one
 
 
+# docs/bus.md, "Rights"
+RIGHTS = (
+    "multi exec xadd hsetnx hmget hgetall hset xinfo xgroup xreadgroup xack xclaim xautoclaim xpending xtrim time ping"
+)
+
+
 @pytest.fixture
 def server(broker: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(broker, protocol=2) as client:
@@ -162,21 +168,33 @@ def test_a_server_that_takes_no_writes_is_away(bus: Bus, server: redis.Redis) ->
         assert numbers(read(consumer, 1)) == [2]
 
 
-def test_a_server_that_came_back_empty_is_used_on(bus: Bus, server: redis.Redis) -> None:
-    publish(bus, 1)
-    with member(bus) as consumer:
+def test_a_server_that_came_back_empty_is_used_on(broker: str, server: redis.Redis) -> None:
+    quick_s = 0.003  # so that it renews what it holds, of which the server knows nothing any more
+    with opened(broker, bus_claim_idle_s=quick_s) as bus, member(bus) as consumer:
+        publish(bus, 1)
         held = read(consumer, 1)
         server.flushall()
-        publish(bus, 2)
 
         def came() -> list[BusRecord]:
+            publish(bus, 2)
             try:
-                return consumer.poll(10, 0.1)
+                return consumer.poll(1, 0.1)
             except BusAway:
                 return []
 
         assert numbers(wait_until(came, seconds=20, what="what was published since comes")) == [2]
         consumer.commit(held)
+
+
+def test_a_group_that_is_set_back_reads_again_what_it_does_not_hold(bus: Bus, server: redis.Redis) -> None:
+    publish(bus, *range(20))
+    with member(bus) as consumer:
+        records = read(consumer, 20)
+        consumer.commit(records[:8])
+        for number in range(4):
+            server.xgroup_setid(f"bus:{TOPIC}:{number}", "readers", "0")
+        again = read(consumer, 8)
+        assert numbers(again) == numbers(records[:8])
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(bus: Bus, server: redis.Redis) -> None:
@@ -335,6 +353,23 @@ def test_a_server_that_never_answers_is_away_within_the_time(black_hole: str) ->
             bus.tidy()
         with member(bus) as consumer, pytest.raises(BusAway):
             consumer.poll(1, 0.1)
+
+
+@pytest.mark.parametrize(("missing", "status"), [(None, "published"), ("xadd", "away")])
+def test_a_client_needs_the_rights_that_the_docs_name(
+    broker: str, server: redis.Redis, missing: str | None, status: str
+) -> None:
+    commands = [f"+{command}" for command in RIGHTS.split() if command != missing]
+    server.acl_setuser("narrow", enabled=True, reset=True, passwords="+word", keys=["bus:*"], commands=commands)
+    try:
+        with opened(broker.replace(":test@", "narrow:word@")) as bus:
+            assert statuses(bus, messages(1)) == [status]
+            with member(bus) as consumer:
+                consumer.commit(read(consumer, int(missing is None)))
+            assert bus.tidy() == int(missing is None)
+            assert bus.health(1) is None
+    finally:
+        server.acl_deluser("narrow")
 
 
 def test_no_complaint_holds_the_password(broker: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -115,7 +116,7 @@ class Rounds:
 
     def __init__(self, consumption: Consumption) -> None:
         self._consumption = consumption
-        self._now_s = 0.0
+        self._now_s = time.monotonic()
 
     def __call__(self, count: int = 1) -> None:
         for _ in range(count):

@@ -66,3 +66,37 @@ def test_a_task_without_arguments_shows_none() -> None:
 def test_many_kinds_are_counted_together() -> None:
     kinds = [{"operation_type": f"kind_{chr(97 + n)}"} for n in range(26)]
     assert shown(kinds) == "26 operations"
+
+
+PUBLISH = {"intent_type": "PublishEvent", "payload": {"event_type": "very secret"}}
+PERSIST = {"intent_type": "PERSIST_STATE", "payload": {"aggregated_data": {"very secret": {}}}}
+
+
+def test_intents_are_counted_as_the_operations_that_they_become() -> None:
+    task = "omninode.execute_intents"
+    expected = "3 operations: 2 publish_event, 1 persist_state"
+    assert shown([PUBLISH, PERSIST, PUBLISH], task=task) == expected
+    assert shown([PUBLISH, PERSIST, PUBLISH], True, task=task) == expected
+    assert shown(task=task, intents=[PUBLISH, PERSIST, PUBLISH], fail_fast=True) == expected
+    assert shown(json.dumps([PUBLISH, PERSIST, PUBLISH]), task=task) == expected
+    assert shown(PUBLISH, task=task) == "1 operation: 1 publish_event"
+    assert shown([{"intent_type": "very secret"}, "very secret"], task=task) == "2 operations: 2 other"
+    assert shown(task=task, fail_fast=True) == "()"
+
+
+def test_a_client_s_batch_of_intents_is_counted_by_operation() -> None:
+    batch = [{"operation_type": "publish_event"}, {"operation_type": "refusal"}, {"operation_type": "publish_event"}]
+    assert shown(json.dumps(batch), task="omninode.intent_batch") == "3 operations: 2 publish_event, 1 refusal"
+    assert shown(json.dumps(batch[:1]), task="omninode.answer_queries") == "1 operation: 1 publish_event"
+
+
+def test_an_intent_s_own_task_counts_a_payload_alone_as_its_own() -> None:
+    task = "omninode.persist_state"
+    assert shown(PERSIST["payload"], task=task) == "1 operation: 1 persist_state"
+    assert shown([PERSIST, PERSIST["payload"]], task=task) == "2 operations: 2 persist_state"
+    assert shown(task=task, **{"aggregated_data": {}, "very_secret": 1}) == "1 operation: 1 persist_state"
+
+
+def test_a_sender_s_summary_of_intents_is_shown_as_it_is() -> None:
+    header = "3 operations: 2 publish_event, 1 persist_state"
+    assert shown("[", header=header, task="omninode.intent_batch") == header

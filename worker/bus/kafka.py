@@ -12,22 +12,22 @@ from confluent_kafka import KafkaException, Producer
 
 from omninode_bridge.envelope import checked_topic
 from omninode_bridge.errors import OnexError
+from worker.bus import kafka_library
 from worker.bus.kafka_consumer import KafkaConsumer
-from worker.bus.kafka_producer import KafkaProducer, Report, library_log
+from worker.bus.kafka_producer import KafkaProducer, Report
 from worker.bus.kafka_settings import KafkaSettings, kafka_settings
 from worker.bus.protocol import BusMessage, Delivery, Partition
 from worker.errors import FleetError
 from worker.settings import Settings
 
-# One message a request, one request at a time: what is refused is refused for itself.
-ALONE = {"batch.num.messages": 1, "linger.ms": 0, "max.in.flight.requests.per.connection": 1}
+ALONE = {"batch.num.messages": 1, "linger.ms": 0}  # what is refused is refused for itself
 
 
 def open_kafka_bus(settings: Settings) -> "KafkaBus":
     """The bus at settings.bus_url.   Raises FleetError for what cannot be the address or configuration of one."""
     kafka = kafka_settings(settings)
     try:
-        Producer(dict(kafka.cluster), logger=library_log)  # the library's own check, of certificates for instance
+        Producer(dict(kafka.cluster), logger=kafka_library.log)  # the library's own check, of certificates for instance
     except KafkaException as error:
         raise FleetError(f"Kafka: {kafka.scrubbed(error.args[0].str())}") from None
     return KafkaBus(kafka)
@@ -59,7 +59,7 @@ class KafkaBus:
         """By a client of its own: it says whether one can connect now, not whether one could."""
         said: list[str] = []
         cluster = {**self._settings.cluster, "error_cb": lambda error: said.append(error.str())}
-        client = Producer(cluster, logger=library_log)
+        client = Producer(cluster, logger=kafka_library.log)
         try:
             client.list_topics(timeout=timeout_s)
         except KafkaException as error:

@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicPartition
 
-from worker.bus.kafka_producer import library_log
+from worker.bus import kafka_library
+from worker.bus.kafka_library import FAILURES, kafka_error
 from worker.bus.kafka_settings import KafkaSettings
 from worker.bus.protocol import BusAway, BusRecord, Partition
 from worker.bus.subscription import Subscription
@@ -58,17 +59,17 @@ class KafkaConsumer:
         self._assigned: set[Partition] = set()
         self._first: dict[Partition, int] = {}  # offset of the first record given out since it was assigned
         self._kept: deque[BusRecord] = deque()  # read, and not yet given out
-        self._reading = True
+        self._reading: bool | None = True  # None: not known
         self._trouble: Any = None  # the last thing said to be wrong
         self._raised: Exception | None = None  # by on_lost
 
     def poll(self, limit: int, timeout_s: float) -> list[BusRecord]:
         self._trouble = None
-        try:
-            self._look()
-            self._read(limit, timeout_s)
-        except KafkaException as error:
-            self._trouble = error.args[0]
+        for step in (self._look, lambda: self._read(limit, timeout_s)):  # read in any case: it serves the callbacks
+            try:
+                step()
+            except FAILURES as failure:
+                self._note(kafka_error(failure))
         if self._trouble is not None and self._trouble.fatal():
             self._discard()
         if self._raised is not None:
@@ -94,8 +95,8 @@ class KafkaConsumer:
             self._consumer.committed(offsets[:1], timeout=self._settings.timeout_s)
             answers = self._consumer.commit(offsets=offsets, asynchronous=False)
             errors = [answer.error for answer in answers if answer.error is not None]
-        except KafkaException as error:
-            errors = [error.args[0]]
+        except FAILURES as failure:
+            errors = [kafka_error(failure)]
         if serious := [error for error in errors if error.code() not in _GONE]:
             raise self._away(serious[0])
         if errors:
@@ -108,7 +109,7 @@ class KafkaConsumer:
     def _joined(self) -> Any:
         if self._consumer is None:
             config = {**self._settings.consumer, "group.id": self._group, "error_cb": self._note}
-            self._consumer = Consumer(config, logger=library_log)
+            self._consumer = Consumer(config, logger=kafka_library.log)
         return self._consumer
 
     def _look(self) -> None:
@@ -116,8 +117,10 @@ class KafkaConsumer:
         if time.monotonic() < self._next_look_s:
             return
         consumer = self._joined()
-        there = consumer.list_topics(timeout=LOOK_TIMEOUT_S).topics
-        self._next_look_s = time.monotonic() + LOOK_INTERVAL_S
+        try:
+            there = consumer.list_topics(timeout=LOOK_TIMEOUT_S).topics
+        finally:
+            self._next_look_s = time.monotonic() + LOOK_INTERVAL_S
         topics = sorted(t for t in there if self._subscription.takes(t) and not t.startswith(INTERNAL_PREFIX))
         if topics != self._topics:
             log.info("bus_subscribed", extra={"topics": len(topics)})
@@ -149,7 +152,7 @@ class KafkaConsumer:
 
     def _gained(self, consumer: Any, partitions: Sequence[Any]) -> None:
         self._assigned |= _places(partitions)
-        self._reading = True  # they come unpaused
+        self._reading = None  # a pause may outlive a revocation: one that comes back may still be paused
 
     def _revoked(self, consumer: Any, partitions: Sequence[Any]) -> None:
         """The last moment in which they can be committed. Nothing may be raised through the library."""
@@ -182,7 +185,7 @@ class KafkaConsumer:
         try:
             if consumer is not None:
                 consumer.close()
-        except (KafkaException, RuntimeError) as error:
+        except (*FAILURES, RuntimeError) as error:
             log.warning("bus_consumer_not_closed", extra={"reason": self._settings.scrubbed(str(error))})
 
     def _note(self, error: Any) -> None:

@@ -5,18 +5,16 @@ limit is the batch's: what is not delivered by then is purged from the producer,
 nothing of it is sent any more behind the caller's back.
 """
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from worker.bus import kafka_library
+from worker.bus.kafka_library import FAILURES, kafka_error
 from worker.bus.kafka_settings import Config
 from worker.bus.protocol import PUBLISHED, BusMessage, Delivery
-
-log = logging.getLogger(__name__)
-library_log = logging.getLogger("worker.bus.librdkafka")
 
 SLICE_S = 0.25  # of waiting: a fatal error and Ctrl-C are noticed after it
 TIME_OVER = "the time was over"
@@ -69,8 +67,8 @@ class KafkaProducer:
             for index, message in enumerate(messages):
                 reports[index] = self._produce(producer, message, _noting(reports, index, self._scrubbed), deadline)
             self._wait(producer, deadline)
-        except KafkaException as error:
-            self._note(error.args[0])
+        except FAILURES as failure:
+            self._note(kafka_error(failure))
         if self._fatal or None in reports:
             self._discard()
         away = Report(Delivery("away", self._trouble or TIME_OVER))
@@ -82,7 +80,7 @@ class KafkaProducer:
     def _connected(self) -> Any:
         if self._producer is None:
             self._fatal = False
-            self._producer = Producer({**self._config, "error_cb": self._note}, logger=library_log)
+            self._producer = Producer({**self._config, "error_cb": self._note}, logger=kafka_library.log)
         return self._producer
 
     def _produce(

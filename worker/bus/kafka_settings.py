@@ -24,8 +24,9 @@ ERROR_TEXT_CHARS = 200
 RECORD_ROOM_BYTES = 64 << 10  # for key, headers and Kafka's own, beside the value
 CONNECT_TIMEOUT_MS = 5_000
 RECONNECT_MAX_MS = 1_000  # a bus that is back is found within about this time
-MIN_REQUEST_TIMEOUT_MS = 3_000  # librdkafka wants it a second over the 500 ms that a fetch may wait
-MAX_POLL_INTERVAL_MS = 600_000
+REQUEST_TIMEOUT_MS = range(3_000, 300_000)  # above the time that a fetch may wait; what librdkafka takes
+LOG_LEVEL = 2  # critical; connections that fail are told by what needed them, not at every attempt
+MAX_POLL_INTERVAL_MS = 600_000  # it is polled at least every few seconds, unless it hangs
 # A live member's heartbeats come by themselves, however long it works: a silent one need not be waited for.
 MAX_SESSION_MS = 10_000
 PREFETCH_KIB = 16 << 10
@@ -89,9 +90,9 @@ def _cluster(settings: Settings) -> dict[str, Value]:
         "client.id": "omninode-bridge-fleet",
         "socket.keepalive.enable": True,
         "socket.connection.setup.timeout.ms": CONNECT_TIMEOUT_MS,
-        "socket.timeout.ms": max(MIN_REQUEST_TIMEOUT_MS, _ms(settings.bus_timeout_s)),
+        "socket.timeout.ms": min(max(_ms(settings.bus_timeout_s), REQUEST_TIMEOUT_MS.start), REQUEST_TIMEOUT_MS.stop),
         "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
-        "log.connection.close": False,  # brokers close what is idle; that is no news
+        "log_level": LOG_LEVEL,
         **_security({**_variables(settings), **said}),
     }
 
@@ -101,6 +102,8 @@ def _producer(settings: Settings) -> dict[str, Value]:
     return {
         "enable.idempotence": True,
         "acks": "all",
+        # Five would be allowed: brokers refuse what comes before its turn. With one, order hangs on nothing else.
+        "max.in.flight.requests.per.connection": 1,
         # No limit of its own for a message: one that is given up would let later ones of its key overtake it.
         "message.timeout.ms": 0,
         # A topic that does not exist is known as such before the whole batch is given up.
@@ -147,10 +150,10 @@ def _parsed(url: str) -> tuple[str, dict[str, str]]:
 def _with_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):  # an address of IPv6 without port
-        return f"{host}:{DEFAULT_PORT}"
-    if not name or "/" in host or not port.isdigit():
+        name, port = host, str(DEFAULT_PORT)
+    if not name or "/" in name or not port.isdigit():
         raise FleetError(f"OMNINODE_BUS_URL: {quoted(host)} is not host:port")
-    return host
+    return f"{name}:{port}"
 
 
 def _query(query: str) -> dict[str, str]:

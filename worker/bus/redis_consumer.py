@@ -192,18 +192,12 @@ class RedisConsumer:
             _execute(pipe)
 
     def _accept(self, key: str, entries: Entries) -> None:
-        """Hold the entries, for `poll` to give out. One that was deleted comes without fields: it is done with."""
-        held, deleted = self._held[key], []
+        """Hold the entries, for `poll` to give out; but not what we hold already, nor what was deleted meanwhile."""
+        held = self._held[key]
         for entry_id, entry in entries:
-            if entry_id is None or entry_id in held:
-                continue
-            if not entry:
-                deleted.append(entry_id)
-                continue
-            held[entry_id] = None
-            self._ready.append(record(self._places[key], entry_id, entry))
-        if deleted:
-            self._acknowledge({key: deleted})
+            if entry_id is not None and entry and entry_id not in held:
+                held[entry_id] = None
+                self._ready.append(record(self._places[key], entry_id, entry))
 
     def _acknowledge(self, ids: dict[str, list[bytes]]) -> None:
         with self._client.pipeline(transaction=False) as pipe:
