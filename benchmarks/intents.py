@@ -240,7 +240,7 @@ def recovery_latency(variables: dict[str, str], seconds: float) -> list[Seen]:
             " from generate_series(1, 1000000) as n"
         )
         conn.execute("analyze fsm_states")
-        latencies = []
+        latencies: list[float] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end or len(latencies) < 20:
             started = time.perf_counter()
