@@ -2,6 +2,7 @@
 #   make setup PYTHON=python3.13      another interpreter (after `make clean`)
 #   make run RUN_SECONDS=20           ends by itself
 #   make test ARGS="-k migrations"    more for pytest
+#   make bench ARGS="--rounds 3 fsm"  more for the benchmark
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 SOURCES := $(wildcard omninode_bridge store tasks worker migrations scripts tests benchmarks acceptance)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check check-format check-lint check-types check-arrows check-locks check-deploy format test run lock wheel clean
+.PHONY: help setup check check-format check-lint check-types check-arrows check-locks check-deploy format test bench run lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -60,6 +61,9 @@ format: setup ## rewrite the sources as the formatter and the linter want them
 
 test: setup ## every test
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup ## rates and latencies beside what is wanted of them; leave the machine alone meanwhile
+	$(BIN)/python -m benchmarks.intents $(ARGS)
 
 run: setup ## the whole fleet on this machine, with a demonstration load; Ctrl-C ends it
 	$(BIN)/fleet demo $(if $(RUN_SECONDS),--seconds $(RUN_SECONDS) --exit,--seconds 20)

@@ -209,11 +209,12 @@ class Pending:
         with self._lock:
             if self._flight.get(batch.task_id) is None:
                 return
+            window_was_open = self._flight.window_open
             self._flight.confirmed(batch)
             self.confirmed += len(batch.handles)
             self.refused += refused
             self.byte_count -= batch.byte_count
-            if len(self._buffer):
+            if len(self._buffer) or not window_was_open:  # a closed window made it deaf to what comes into the buffer
                 self._work.notify()
             watchers = self._progressed()
         _call(watchers)

@@ -25,7 +25,8 @@ from store.rows import rows
 from store.statements import statement
 
 SHARDS = 64  # as many relays can share the work; a batch locks at most that many
-CHANNEL = "omninode_outbox"
+CHANNEL = "omninode_outbox"  # something was appended
+PUBLISHED_CHANNEL = "omninode_published"  # these events were published
 APPENDING = 0x4F555441  # the class of the advisory locks of who appends to a shard,
 PUBLISHING = 0x4F555450  # and of who publishes from it; no other lock of the fleet is of these
 
@@ -132,16 +133,23 @@ def _pending(*row: Any) -> PendingEvent:
 def settle(conn: Connection[Any], *, published: Sequence[UUID], refused: Sequence[tuple[PendingEvent, str]]) -> None:
     """Note what became of events, in one transaction: the bus has them, or it will never take them, and why.
 
-    A refused one becomes a dead letter; `letters.retry` sends it out again.
+    Who listens for it hears at the commit which are published. A refused one becomes a dead letter; `letters.retry`
+    sends it out again.
     """
     with conn.transaction(), conn.pipeline():
         if published:
             conn.execute(statement("settle_outbox"), {"ids": list(published), "status": "published"})
+            conn.execute(statement("tell_published"), {"channel": PUBLISHED_CHANNEL, "ids": list(published)})
         if refused:
             ids = [event.id for event, _ in refused]
             conn.execute(statement("settle_outbox"), {"ids": ids, "status": "refused"})
             letters = rows(_letter(event, reason) for event, reason in refused)
             conn.execute(statement("keep_event_letters"), {"rows": letters})
+
+
+def settle_at_once(conn: Connection[Any]) -> None:
+    """From now on this connection's commits do not wait for the disk: what a crash takes back is published again."""
+    conn.execute("set synchronous_commit to off")
 
 
 def _letter(event: PendingEvent, reason: str) -> dict[str, Any]:
@@ -172,9 +180,9 @@ def requeue(conn: Connection[Any], announcement: Announcement) -> bool:
     return row is not None
 
 
-def published(conn: Connection[Any], ids: Sequence[UUID]) -> set[UUID]:
-    """Which of these events the bus has."""
-    return {id_ for (id_,) in conn.execute(statement("published_outbox"), {"ids": list(ids)})}
+def ends(conn: Connection[Any], ids: Sequence[UUID]) -> dict[UUID, bool]:
+    """Of those events that wait no more: whether the bus has them; those that it has not were refused."""
+    return dict(conn.execute(statement("ends_outbox"), {"ids": list(ids)}).fetchall())
 
 
 def depth(conn: Connection[Any]) -> OutboxDepth:
@@ -184,9 +192,9 @@ def depth(conn: Connection[Any]) -> OutboxDepth:
     return OutboxDepth(*row)
 
 
-def listen(conn: Connection[Any]) -> None:
-    """Let `wait` hear of what is appended from now on; `conn` is in autocommit mode, and no pooler stands before it."""
-    conn.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+def listen(conn: Connection[Any], channel: str = CHANNEL) -> None:
+    """Hear from now on what is told there; `conn` is in autocommit mode, and no pooler stands before it."""
+    conn.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
 
 
 def wait(conn: Connection[Any], timeout_s: float) -> bool:
@@ -194,6 +202,14 @@ def wait(conn: Connection[Any], timeout_s: float) -> bool:
 
     Call it with 0 before looking into the outbox while there is always something: nudges that nobody takes are kept.
     """
+    return bool(_heard(conn, timeout_s))
+
+
+def hear_published(conn: Connection[Any], timeout_s: float) -> list[UUID]:
+    """Wait until somebody has noted events as published, or for `timeout_s`; these events, since the last call."""
+    return [UUID(hex=text[start : start + 32]) for text in _heard(conn, timeout_s) for start in range(0, len(text), 32)]
+
+
+def _heard(conn: Connection[Any], timeout_s: float) -> list[str]:
     first = list(conn.notifies(timeout=timeout_s, stop_after=1))
-    rest = list(conn.notifies(timeout=0))
-    return bool(first or rest)
+    return [note.payload for note in (*first, *conn.notifies(timeout=0))]

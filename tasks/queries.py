@@ -21,7 +21,7 @@ def register(app: Celery, engine: Engine, *, max_bytes: int) -> None:
     max_bytes  of one answer
     """
 
-    @app.task(name=QUERY_BATCH_TASK, bind=True)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=QUERY_BATCH_TASK, bind=True, shared=False)  # type: ignore[untyped-decorator]  # celery has no types
     def answer_queries(self: Any, operations: str) -> dict[str, Any]:
         items = only(decode_batch(operations, task_id=self.request.id), (AnswerQueryData.OPERATION_TYPE,))
         try:

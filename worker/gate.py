@@ -16,6 +16,7 @@ from store import outbox
 from store.apply import Limits
 from store.errors import Fate, Outage, fate_of
 from worker.breaker import Breaker, BreakerState
+from worker.feed import Feed
 from worker.pool import Pool
 from worker.publication import Publication
 from worker.rate import Rate
@@ -44,6 +45,7 @@ class Gate:
         self._breaker = breaker
         self._hold_s = hold_s
         self._publication = Publication(publish_wait_s)
+        self._feed = Feed(pool.config)
         self._rate = Rate()
         self._changed = threading.Condition()
         self._seen = BreakerState.CLOSED
@@ -53,6 +55,7 @@ class Gate:
     def open(self) -> None:
         self._stopping = False
         self.pool.open()
+        self._feed.open()
         self._prober = threading.Thread(target=self._probe_forever, name="breaker-probe", daemon=True)
         self._prober.start()
 
@@ -61,11 +64,13 @@ class Gate:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        self._feed.stop()
 
     def close(self) -> None:
         self.stop_waiting()
         if self._prober is not None:
             self._prober.join(timeout=5)
+        self._feed.close()
         self.pool.close()
 
     def run(self, work: Callable[[Any], T]) -> T:
@@ -111,7 +116,7 @@ class Gate:
 
     def published(self, event_ids: Collection[UUID]) -> set[UUID]:
         """Which of these committed events are on the bus, after waiting for them a little; nothing is raised."""
-        return self._publication.published(event_ids, look=self._look, pause=self._pause)
+        return self._publication.published(event_ids, look=self._look, hear=self._feed.wait)
 
     @property
     def paused(self) -> bool:
@@ -149,19 +154,15 @@ class Gate:
         self._announce()
         return ticket
 
-    def _look(self, event_ids: Collection[UUID]) -> set[UUID] | None:
+    def _look(self, event_ids: Collection[UUID]) -> dict[UUID, bool] | None:
         """Their effect is committed: a database that has gone away since costs this answer nothing but its detail."""
         try:
-            return self._run(lambda conn: outbox.published(conn, list(event_ids)), hold_s=0.0)
+            return self._run(lambda conn: outbox.ends(conn, list(event_ids)), hold_s=0.0)
         except Outage:
             return None
         except Exception:
             logger.exception("publication_unknown")
             return None
-
-    def _pause(self, seconds: float) -> bool:
-        self.wait(seconds)
-        return not self._stopping
 
     def _note(self, tell: Callable[[float], None]) -> None:
         with self._changed:

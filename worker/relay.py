@@ -107,6 +107,7 @@ class Relay:
 
     def _serve(self, conn: Conn) -> None:
         outbox.listen(conn)
+        outbox.settle_at_once(conn)
         relays.join(conn, self.config.name)
         while not self._stopping:
             outbox.wait(conn, 0)  # nudges that nobody takes would pile up; whatever they told of is seen now

@@ -18,7 +18,11 @@ pytestmark = pytest.mark.acceptance
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-SAID = ("status='applied'", "'applied': 1")  # what each program prints, in the README's order
+SAID = (  # what each program prints, in the README's order
+    "status='applied'",
+    "'applied': 1",
+    "True omninode_bridge.reducer.events.batch_processed",
+)
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -4,7 +4,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 import psycopg
@@ -17,7 +17,7 @@ from omninode_bridge.wire import Item, refusal_of
 from store import letters, outbox
 from store.announcements import Announcement
 from store.apply import Limits, apply
-from store.outbox import CHANNEL, SHARDS, OutboxDepth, PendingEvent
+from store.outbox import CHANNEL, PUBLISHED_CHANNEL, SHARDS, OutboxDepth, PendingEvent
 from store.statements import statement
 from tests import factories
 from tests.deadline import wait_until
@@ -229,7 +229,7 @@ def test_what_was_published_waits_no_more(conn: Conn) -> None:
     ids = [operation.operation_id for operation in batch]
     outbox.settle(conn, published=ids[:2], refused=[])
     assert [row.id for row in waiting(conn)] == ids[2:]
-    assert outbox.published(conn, [*ids, uuid7()]) == set(ids[:2])
+    assert outbox.ends(conn, [*ids, uuid7()]) == dict.fromkeys(ids[:2], True)
     said = conn.execute("select status, attempts, published_at is not null from event_logs order by seq").fetchall()
     assert said == [("published", 1, True), ("published", 1, True), ("pending", 0, False)]
 
@@ -239,7 +239,7 @@ def test_what_the_bus_refused_is_a_dead_letter_with_its_reason(conn: Conn) -> No
     apply(conn, [operation])
     (row,) = waiting(conn)
     outbox.settle(conn, published=[], refused=[(row, "larger than 256 KiB")])
-    assert waiting(conn) == [] and outbox.published(conn, [row.id]) == set()
+    assert waiting(conn) == [] and outbox.ends(conn, [row.id]) == {row.id: False}
     letter = letters.find(conn, row.id)
     assert (letter.form, letter.code, letter.message) == ("event", "VALIDATION_ERROR", "larger than 256 KiB")
     assert (letter.topic, letter.partition_key, letter.operation_type) == (row.topic, "the key", "batch_processed")
@@ -286,6 +286,20 @@ def test_operations_that_announce_nothing_wake_nobody(conn: Conn, other: Conn) -
     assert [note.payload for note in other.notifies(timeout=10, stop_after=1)] == ["last"]
 
 
+def test_who_listens_hears_which_events_are_published_and_not_which_are_refused(conn: Conn, other: Conn) -> None:
+    outbox.listen(other, PUBLISHED_CHANNEL)
+    batch = [event() for _ in range(500)]  # more than one notification can carry
+    apply(conn, batch)
+    rows = waiting(conn)
+    outbox.settle(conn, published=[row.id for row in rows[1:]], refused=[(rows[0], "no")])
+    heard: list[UUID] = []
+    while len(heard) < 499:
+        heard += (told := outbox.hear_published(other, 10))
+        assert told
+    assert sorted(heard) == sorted(row.id for row in rows[1:])
+    assert outbox.hear_published(other, 0) == []
+
+
 # ---- plans -----------------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +328,7 @@ IDS = [uuid7() for _ in range(100)]
         ("pending_outbox", {"shards": list(EVERY), "rows_limit": 500}, "seq_shard"),
         ("pending_outbox", {"shards": list(range(16)), "rows_limit": 500}, "seq_shard"),
         ("settle_outbox", {"ids": IDS, "status": "published"}, "pkey"),
-        ("published_outbox", {"ids": IDS}, "pkey"),
+        ("ends_outbox", {"ids": IDS}, "pkey"),
         ("outbox_depth", {}, "seq_shard"),
     ],
 )

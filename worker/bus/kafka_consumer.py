@@ -100,7 +100,7 @@ class KafkaConsumer:
         if serious := [error for error in errors if error.code() not in _GONE]:
             raise self._away(serious[0])
         if errors:
-            log.info("bus_commit_dropped", extra={"reason": errors[0].str()})
+            log.info("bus_commit_dropped", extra={"fields": {"reason": errors[0].str()}})
 
     def close(self) -> None:
         self._assigned.clear()  # nobody is to be told
@@ -123,7 +123,7 @@ class KafkaConsumer:
             self._next_look_s = time.monotonic() + LOOK_INTERVAL_S
         topics = sorted(t for t in there if self._subscription.takes(t) and not t.startswith(INTERNAL_PREFIX))
         if topics != self._topics:
-            log.info("bus_subscribed", extra={"topics": len(topics)})
+            log.info("bus_subscribed", extra={"fields": {"topics": len(topics)}})
             consumer.subscribe(topics, on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
             self._topics = topics
 
@@ -186,11 +186,11 @@ class KafkaConsumer:
             if consumer is not None:
                 consumer.close()
         except (*FAILURES, RuntimeError) as error:
-            log.warning("bus_consumer_not_closed", extra={"reason": self._settings.scrubbed(str(error))})
+            log.warning("bus_consumer_not_closed", extra={"fields": {"reason": self._settings.scrubbed(str(error))}})
 
     def _note(self, error: Any) -> None:
         if error.code() in _NEWS:
-            log.warning("bus_consumer_told", extra={"reason": self._settings.scrubbed(error.str())})
+            log.warning("bus_consumer_told", extra={"fields": {"reason": self._settings.scrubbed(error.str())}})
         elif self._trouble is None or not self._trouble.fatal():
             self._trouble = error
 
