@@ -24,7 +24,7 @@ from omninode_bridge.wire import Item
 
 TIMEOUT_S = 30.0
 LINGER = timedelta(milliseconds=1)  # somebody waits for each intent, so company is worth less than with operations
-MAX_IN_FLIGHT = 4  # while that many batches are on their way intents gather: fewer and fuller messages under load
+MAX_IN_FLIGHT = 2  # while that many batches are on their way intents gather: fewer and fuller messages under load
 
 
 class StoreEffect:
