@@ -24,6 +24,9 @@ TOPIC = "dev.omninode_bridge.onex.evt.stamp-workflow-started.v1"
 PATIENCE_S = 60  # a group of Kafka takes this long over a member that died
 TIMEOUT_S = 10.0
 CLAIM_IDLE_S = 0.6
+# A bus that goes away ten times a second for ever can be published to never: between two times a client has to connect,
+# and Kafka's to be given its numbers. So the times between grow, until there is enough.
+LONGER = 1.2
 
 
 @pytest.fixture(params=["redis", "kafka"])
@@ -175,10 +178,12 @@ def test_a_key_keeps_its_order_while_the_bus_comes_and_goes(harness: BusHarness,
     publish(bus, messages[:1])
     with ThreadPoolExecutor(1) as elsewhere:  # not the shaking: a server goes with the thread that started it
         publishing = elsewhere.submit(publish_in_batches, bus, messages[1:])
+        pause_s = 0.1
         while not publishing.done():
             harness.go_away()
             harness.come_back()
-            wait({publishing}, timeout=0.1)
+            wait({publishing}, timeout=pause_s)
+            pause_s *= LONGER
     publishing.result()
     with member(bus) as consumer:
         records = read(consumer, len(messages))

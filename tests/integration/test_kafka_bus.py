@@ -251,7 +251,7 @@ def test_partitions_that_go_are_told_of_while_commits_still_reach_the_group(
     wait_until(lambda: one.poll() and one.lost, seconds=PATIENCE_S, what="partitions go")
     assert one.lost == [{("four", number) for number in range(4)}]
     dropped = [record for record in caplog.records if record.message == "bus_commit_dropped"]
-    assert ["rebalance" in vars(record)["reason"] for record in dropped] == [True]
+    assert ["rebalance" in vars(record)["fields"]["reason"] for record in dropped] == [True]
     statuses(bus, many(40, first=40))
     wait_until(
         lambda: one.poll() + two.poll() and {*numbers(one.records + two.records)} == {*range(80)},
