@@ -16,6 +16,7 @@ from celery.exceptions import Reject
 
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.outcome import Outcome
+from omninode_bridge.performance import performance
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item, encode_outcomes, refusal_of
 from store.apply import apply
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 DEFECT_DELAYS_S = (0.2, 1.0, 5.0)  # between tries after a defect; the sum stays far below the visibility timeout
 DEFECT = "operation: a defect of the fleet; its log tells more"
-SLOW_MS = 100.0
-VERY_SLOW_MS = 1000.0
 
 
 def settle(engine: Engine, items: Sequence[Item], *, task_id: str, task_name: str) -> dict[str, Any]:
@@ -109,10 +108,3 @@ def _log_settled(outcomes: Sequence[Outcome], fields: dict[str, Any], *, took_ms
     result = {"operations": len(outcomes), **counts}
     timing = {"execution_time_ms": round(took_ms, 3), "performance_category": category}
     logger.log(level, "batch_settled", extra={"fields": fields | result | timing})
-
-
-def performance(took_ms: float) -> tuple[str, int]:
-    """How long that was in a word, and the level to log it at."""
-    if took_ms < SLOW_MS:
-        return "fast", logging.INFO
-    return ("slow", logging.INFO) if took_ms < VERY_SLOW_MS else ("very_slow", logging.WARNING)

@@ -72,7 +72,7 @@ class PostgresServer:
 @contextmanager
 def postgres(bin_dir: Path, **options: str) -> Iterator[PostgresServer]:
     """A PostgreSQL of that bin directory, gone with its data afterwards."""
-    with _directory() as directory:
+    with directory_of_its_own() as directory:
         embedded = EmbeddedPostgres(
             directory=directory / "postgres",
             bin_dir=bin_dir,
@@ -82,24 +82,25 @@ def postgres(bin_dir: Path, **options: str) -> Iterator[PostgresServer]:
             options={**FAST, **options},
         )
         embedded.prepare()
-        with _running(embedded.launch(), log=directory / "postgres.log", check=embedded.check):
+        with running(embedded.launch(), log=directory / "postgres.log", check=embedded.check):
             yield PostgresServer(embedded)
 
 
 @contextmanager
 def broker() -> Iterator[EmbeddedBroker]:
     """A broker, gone with its data afterwards."""
-    with _directory() as directory:
+    with directory_of_its_own() as directory:
         embedded = EmbeddedBroker(
             directory=directory, binary=broker_binary(_path("FLEET_BROKER_BIN")), port=free_port(), password="test"
         )
         embedded.prepare()
-        with _running(embedded.launch(), log=directory / "broker.log", check=embedded.check):
+        with running(embedded.launch(), log=directory / "broker.log", check=embedded.check):
             yield embedded
 
 
 @contextmanager
-def _running(launch: Launch, *, log: Path, check: Callable[[], object]) -> Iterator[None]:
+def running(launch: Launch, *, log: Path, check: Callable[[], object]) -> Iterator[None]:
+    """A server that answers, for the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(launch.arguments(), stdout=output, stderr=subprocess.STDOUT, **launch.options())
     try:
@@ -125,8 +126,11 @@ def _answers(process: subprocess.Popen[bytes], log: Path, check: Callable[[], ob
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
-    """Not pytest's own: that is closed to the account that PostgreSQL takes where root cannot unshare."""
+def directory_of_its_own() -> Iterator[Path]:
+    """A directory for the block.
+
+    Not pytest's own: that is closed to the account that PostgreSQL takes where root cannot unshare.
+    """
     directory = Path(tempfile.mkdtemp(prefix="fleet-test-"))
     directory.chmod(0o711)
     try:

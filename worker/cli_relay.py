@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from worker.breaker import BreakerConfig
+from store.breaker import BreakerConfig
+from store.pool import PoolConfig
 from worker.bus import open_bus
 from worker.logs import configure
-from worker.pool import PoolConfig
 from worker.relay import FAILED_ROUNDS, Relay, RelayConfig
 from worker.settings import Settings
 

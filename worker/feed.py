@@ -13,7 +13,7 @@ from uuid import UUID
 
 from omninode_bridge.backoff import RECONNECT
 from store import outbox
-from worker.pool import PoolConfig, lone_connection
+from store.pool import PoolConfig, lone_connection
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from uuid import UUID
 
-from worker.breaker import Breaker, BreakerConfig, BreakerState
+from store.breaker import Breaker, BreakerConfig, BreakerState
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from omninode_bridge.backoff import RECONNECT
 from store import outbox, relays
+from store.breaker import Breaker, BreakerConfig, BreakerState
 from store.errors import Fate, fate_of
-from worker.breaker import Breaker, BreakerConfig, BreakerState
+from store.pool import Conn, PoolConfig, lone_connection
 from worker.bus import Bus
 from worker.bus.protocol import BusAway
-from worker.pool import Conn, PoolConfig, lone_connection
 from worker.relay_round import Counts, run_round, shares
 from worker.waiting import wait_until
 

@@ -20,8 +20,8 @@ from omninode_bridge.clock import now
 from omninode_bridge.envelope import DLQ_SUFFIX
 from store import outbox
 from store.outbox import PendingEvent
+from store.pool import Conn
 from worker.bus import Bus, BusMessage, Delivery
-from worker.pool import Conn
 
 logger = logging.getLogger(__name__)
 

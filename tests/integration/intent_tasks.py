@@ -15,11 +15,11 @@ import tasks.persist
 from omninode_bridge.wire import decode_outcomes, encode, encode_batch
 from store import outbox
 from store.apply import Limits
+from store.breaker import Breaker, BreakerConfig
+from store.pool import Pool, PoolConfig
 from tasks.recovery import RecoveryBounds
 from tests.factories import store_connection
-from worker.breaker import Breaker, BreakerConfig
 from worker.gate import Gate
-from worker.pool import Pool, PoolConfig
 
 
 class Fleet:

@@ -11,12 +11,12 @@ import pytest
 from omninode_bridge.clock import uuid7
 from store import outbox
 from store.apply import apply
+from store.pool import PoolConfig
 from tests import factories
 from tests.deadline import wait_until
 from tests.factories import store_connection
 from worker import feed as feeds
 from worker.feed import Feed
-from worker.pool import PoolConfig
 
 Conn = psycopg.Connection[Any]
 

@@ -14,14 +14,14 @@ import pytest
 from omninode_bridge.operation import Operation
 from store import outbox, relays
 from store.apply import apply
+from store.breaker import BreakerConfig
 from store.outbox import SHARDS
+from store.pool import PoolConfig
 from tests.deadline import wait_until
 from tests.factories import count, publish_event, store_connection
 from tests.scripted_bus import AWAY, ScriptedBus
-from worker.breaker import BreakerConfig
 from worker.bus import BusMessage, Delivery
 from worker.bus.protocol import PUBLISHED
-from worker.pool import PoolConfig
 from worker.relay import FAILED_ROUNDS, Relay, RelayConfig
 from worker.relay_round import Counts, run_round
 

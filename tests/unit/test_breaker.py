@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.breaker import Breaker, BreakerConfig, BreakerState
+from store.breaker import Breaker, BreakerConfig, BreakerState
 
 CONFIG = BreakerConfig()
 

@@ -29,6 +29,9 @@ class FakeEngine:
     def run(self, work: Callable[[Any], Any]) -> Any:
         return work(None)
 
+    def state(self) -> dict[str, Any]:
+        return {}
+
     def settled(self, operations: int) -> None:
         self.settled_total += operations
 

@@ -1,4 +1,4 @@
-"""A worker's connections to PostgreSQL: one pool per process, opened in the process that uses it.
+"""A process's connections to PostgreSQL: one pool for all of its threads, opened in the process that uses it.
 
 The time limits of a task live here, in PostgreSQL and in libpq: Celery's thread pool has none.
 """
@@ -70,6 +70,7 @@ class PoolStatistics:
     """How full the pool is.
 
     pool_free                 connections that could be had now, those not yet opened among them
+    requests_total            how often one was asked for, and `requests_waited` how often none was free
     exhaustion_warning_count  how often the use rose over the threshold
     """
 
@@ -80,6 +81,8 @@ class PoolStatistics:
     utilization_percent: float
     exhaustion_threshold_percent: float
     exhaustion_warning_count: int
+    requests_total: int
+    requests_waited: int
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -161,7 +164,7 @@ class Pool:
         """
         pool = self._pool
         if pool is None:
-            raise Outage("the worker's connections are not open")
+            raise Outage("the connections to the database are not open")
         conn = self._take(pool, timeout_s=self.config.timeout_ms / 1000)
         try:
             yield conn
@@ -184,7 +187,8 @@ class Pool:
         return True
 
     def statistics(self) -> PoolStatistics:
-        size = int(self._pool.get_stats().get("pool_size", 0)) if self._pool is not None else 0
+        counts = self._pool.get_stats() if self._pool is not None else {}
+        size = int(counts.get("pool_size", 0))
         with self._lock:
             used = self._used
             crossings = self._watch.crossings
@@ -196,6 +200,8 @@ class Pool:
             utilization_percent=self._percent(used),
             exhaustion_threshold_percent=self.config.exhaustion_threshold_percent,
             exhaustion_warning_count=crossings,
+            requests_total=int(counts.get("requests_num", 0)),
+            requests_waited=int(counts.get("requests_queued", 0)),
         )
 
     def _take(self, pool: ConnectionPool[Connection[Any]], *, timeout_s: float) -> Connection[Any]:
