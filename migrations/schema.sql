@@ -110,6 +110,7 @@ create table bridge_states (
   contributed_items_aggregated bigint not null default 0,
   contributed_size_bytes bigint not null default 0,
   clocks jsonb not null default '{}'::jsonb,
+  row_version bigint not null default 1,
   constraint bridge_states_pkey PRIMARY KEY (bridge_id, namespace),
   constraint bridge_states_aggregation_duration_ms_check CHECK ((aggregation_duration_ms >= 0)),
   constraint bridge_states_items_per_second_check CHECK ((items_per_second >= (0)::numeric)),
@@ -118,6 +119,8 @@ create table bridge_states (
   constraint bridge_states_total_workflows_processed_check CHECK ((total_workflows_processed >= 0)),
   constraint bridge_states_version_check CHECK ((version >= 1))
 ) with (fillfactor=70);
+CREATE INDEX idx_bridge_states_active ON bridge_states USING btree (node_type, current_fsm_state) WHERE ((current_fsm_state)::text <> ALL (ARRAY['IDLE'::text, 'COMPLETED'::text]));
+CREATE INDEX idx_bridge_states_namespace_created_at ON bridge_states USING btree (namespace, created_at DESC);
 CREATE INDEX idx_bridge_states_namespace_state ON bridge_states USING btree (namespace, current_fsm_state);
 
 create table dead_letters (
@@ -163,8 +166,9 @@ create table event_logs (
 ) partition by RANGE (id);
 create table event_logs_default partition of event_logs default;
 CREATE INDEX idx_event_logs_correlation_id ON event_logs USING btree (correlation_id);
+CREATE INDEX idx_event_logs_error ON event_logs USING btree (created_at DESC) WHERE (payload ? 'error'::text);
 CREATE INDEX idx_event_logs_outbox ON event_logs USING btree (seq) INCLUDE (shard) WHERE (((direction)::text = 'out'::text) AND ((status)::text = 'pending'::text));
-CREATE INDEX idx_event_logs_session_id ON event_logs USING btree (session_id) WHERE (session_id IS NOT NULL);
+CREATE INDEX idx_event_logs_session ON event_logs USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
 CREATE INDEX idx_event_logs_type_created_at ON event_logs USING btree (event_type, created_at DESC);
 
 create table fsm_states (
@@ -194,6 +198,7 @@ create table fsm_transitions (
   created_at timestamp with time zone not null default now(),
   triggered_by character varying(100),
   metadata jsonb default '{}'::jsonb,
+  row_version bigint not null default 1,
   constraint fsm_transitions_pkey PRIMARY KEY (id)
 ) partition by RANGE (id);
 create table fsm_transitions_default partition of fsm_transitions default;
@@ -211,9 +216,11 @@ create table metadata_stamps (
   file_metadata jsonb default '{}'::jsonb,
   intelligence_data jsonb default '{}'::jsonb,
   metadata_version character varying(10) default '0.1'::character varying,
+  row_version bigint not null default 1,
   constraint metadata_stamps_pkey PRIMARY KEY (id)
 );
-CREATE INDEX idx_metadata_stamps_file_hash ON metadata_stamps USING btree (file_hash);
+CREATE INDEX idx_metadata_stamps_file ON metadata_stamps USING btree (file_hash, created_at DESC);
+CREATE INDEX idx_metadata_stamps_intelligence ON metadata_stamps USING gin (intelligence_data jsonb_path_ops) WHERE (intelligence_data <> '{}'::jsonb);
 CREATE INDEX idx_metadata_stamps_namespace_created_at ON metadata_stamps USING btree (namespace, created_at DESC);
 CREATE INDEX idx_metadata_stamps_stamp_id ON metadata_stamps USING btree (stamp_id);
 CREATE INDEX idx_metadata_stamps_workflow_id ON metadata_stamps USING btree (workflow_id);
@@ -232,6 +239,7 @@ create table node_registrations (
   endpoint_url character varying(500),
   liveness character varying(10) not null default 'FRESH'::character varying,
   clocks jsonb not null default '{}'::jsonb,
+  row_version bigint not null default 1,
   constraint node_registrations_pkey PRIMARY KEY (node_id),
   constraint node_registrations_liveness_check CHECK (((liveness)::text = ANY (ARRAY['FRESH'::text, 'STALE'::text, 'DEAD'::text])))
 ) with (fillfactor=50);
@@ -245,6 +253,7 @@ create table operations (
   outcome text not null,
   digest bytea not null,
   code text,
+  result jsonb,
   constraint operations_pkey PRIMARY KEY (operation_id),
   constraint operations_outcome_check CHECK ((outcome = ANY (ARRAY['applied'::text, 'refused'::text])))
 ) partition by RANGE (operation_id);
@@ -276,6 +285,7 @@ create table workflow_executions (
   output_data jsonb default '{}'::jsonb,
   error_info jsonb default '{}'::jsonb,
   clocks jsonb not null default '{}'::jsonb,
+  row_version bigint not null default 1,
   constraint workflow_executions_pkey PRIMARY KEY (id),
   constraint workflow_executions_correlation_id_key UNIQUE (correlation_id),
   constraint workflow_executions_execution_time_ms_check CHECK ((execution_time_ms >= 0)),
@@ -284,6 +294,7 @@ create table workflow_executions (
 ) with (fillfactor=80);
 CREATE INDEX idx_workflow_executions_created_at ON workflow_executions USING btree (created_at DESC);
 CREATE INDEX idx_workflow_executions_failed ON workflow_executions USING btree (completed_at DESC) WHERE ((current_state)::text = 'FAILED'::text);
+CREATE INDEX idx_workflow_executions_failed_open ON workflow_executions USING btree (created_at DESC) WHERE (((current_state)::text = 'FAILED'::text) AND (completed_at IS NULL));
 CREATE INDEX idx_workflow_executions_file_hash ON workflow_executions USING btree (file_hash) WHERE (file_hash IS NOT NULL);
 CREATE INDEX idx_workflow_executions_namespace_state ON workflow_executions USING btree (namespace, current_state);
 CREATE INDEX idx_workflow_executions_session_id ON workflow_executions USING btree (session_id) WHERE (session_id IS NOT NULL);
@@ -306,6 +317,7 @@ create table workflow_steps (
   output_data jsonb default '{}'::jsonb,
   started_at timestamp with time zone,
   completed_at timestamp with time zone,
+  row_version bigint not null default 1,
   constraint workflow_steps_pkey PRIMARY KEY (id),
   constraint workflow_steps_execution_time_ms_check CHECK ((execution_time_ms >= 0)),
   constraint workflow_steps_step_order_check CHECK ((step_order >= 0))

@@ -8,6 +8,7 @@ Refusals are not in the fold: they have no effect.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -35,6 +36,7 @@ Said = dict[str, tuple[Moment, Any]]  # what -> when it was said last, and the v
 
 APPENDED = ("workflow_steps", "fsm_transitions", "metadata_stamps", "event_logs")  # a row an operation, never changed
 MERGED = ("workflow_executions", "fsm_states", "bridge_states", "node_registrations")
+OF_BOTH_KINDS = ("current_fsm_state", "aggregation_metadata", "last_aggregation_timestamp")
 
 
 class Fold:
@@ -45,7 +47,7 @@ class Fold:
 
     def __init__(self, *, log_consumed_events: bool = True) -> None:
         self._log_consumed_events = log_consumed_events
-        self._known: set[UUID] = set()
+        self._known: set[UUID | tuple[UUID, Key]] = set()
         self._workflows: dict[UUID, Said] = {}
         self._machines: dict[tuple[str, UUID], tuple[int, Moment, FsmTransitionData]] = {}
         self._bridges: dict[tuple[UUID, str], Said] = {}
@@ -86,6 +88,30 @@ class Fold:
             case other:
                 raise TypeError(f"the fold does not know {type(other).__name__}")
 
+    def write(
+        self, table: str, key: Key, columns: Mapping[str, Any], *, at: datetime, operation_id: UUID, inserts: bool
+    ) -> None:
+        """Take a generic write that succeeded: the columns that it gave to one row, NULLs among them.
+
+        at       the database's time at the write
+        inserts  it made the row, or filled one that was only opened: of a bridge state, a snapshot
+        Not in the fold: an update's started_at, since it has no clock; deletes; writes of the tables appended to.
+        """
+        if (operation_id, key) in self._known:
+            return
+        self._known.add((operation_id, key))
+        when = at, operation_id
+        match table, key:
+            case "workflow_executions", UUID():
+                _write_workflow(self._workflows.setdefault(key, {}), columns, when)
+            case "bridge_states", (UUID() as bridge_id, str(namespace)):
+                said = self._bridges.setdefault((bridge_id, namespace), {})
+                (_say_snapshot if inserts else _say_all)(said, columns, when)
+            case "node_registrations", str():
+                _say_all(self._nodes.setdefault(key, {}), columns, when)
+            case _:
+                raise TypeError(f"the fold takes no generic writes of {table} {key}")
+
     def rows(self) -> Rows:
         """Every row, by table and key. Columns that only the database's own clock fills are not in them."""
         merged: Rows = {
@@ -109,19 +135,10 @@ class Fold:
     def _workflow(self, operation: Operation, data: WorkflowExecutionData) -> None:
         said = self._workflows.setdefault(data.correlation_id, {})
         when = _moment(operation)
-        for name, value in _given(data).items():
-            if name == "correlation_id":
-                continue
-            if name == "started_at":
-                _, earliest = said.get(name, (when, value))
-                said[name] = when, min(earliest, value)
-            elif name == "metadata":
-                for key, item in value.items():
-                    _say(said, f"metadata.{key}", when, item)
-            elif name == "current_state":
-                _say(said, name, (state_rank(value), *when), value)
-            else:
-                _say(said, name, when, value)
+        given = _given(data, but=("correlation_id", "metadata"))
+        _write_workflow(said, given, when)
+        for key, item in (data.metadata or {}).items():
+            _say(said, f"metadata.{key}", when, item)
 
     def _machine(self, operation: Operation, data: FsmTransitionData) -> None:
         key = data.entity_type, data.entity_id
@@ -134,10 +151,7 @@ class Fold:
     def _snapshot(self, operation: Operation, data: BridgeStateData) -> None:
         said = self._bridges.setdefault((data.bridge_id, data.namespace), {})
         when = data.last_aggregation_timestamp or operation.occurred_at, operation.operation_id
-        _say(said, "snapshot", when, data)
-        _say(said, "current_fsm_state", when, data.current_fsm_state)
-        _say(said, "aggregation_metadata", when, _or(data.aggregation_metadata, {}))
-        _say(said, "last_aggregation_timestamp", when, data.last_aggregation_timestamp)
+        _say_snapshot(said, _given(data, but=("bridge_id", "namespace")), when)
 
     def _contribution(self, operation: Operation, data: PersistStateData) -> None:
         when = _moment(operation)
@@ -154,9 +168,7 @@ class Fold:
     def _node(self, operation: Operation, data: NodeHeartbeatData) -> None:
         said = self._nodes.setdefault(data.node_id, {})
         when = _moment(operation)
-        for name, value in _given(data).items():
-            if name not in ("node_id", "last_heartbeat"):
-                _say(said, name, when, value)
+        _say_all(said, _given(data, but=("node_id", "last_heartbeat")), when)
         _say(said, "last_heartbeat", when, data.last_heartbeat or operation.occurred_at)
 
 
@@ -169,9 +181,33 @@ def _say(said: Said, what: str, when: Moment, value: Any) -> None:
         said[what] = when, value
 
 
-def _given(data: Any) -> Row:
-    """The fields that were given: null is not."""
-    return {name: value for name, value in data.__dict__.items() if value is not None}
+def _say_all(said: Said, columns: Mapping[str, Any], when: Moment) -> None:
+    for name, value in columns.items():
+        _say(said, name, when, value)
+
+
+def _write_workflow(said: Said, columns: Mapping[str, Any], when: Moment) -> None:
+    """Metadata is replaced as a whole here: the keys that an event brings are apart from it."""
+    for name, value in columns.items():
+        if name == "started_at":
+            _, earliest = said.get(name, (when, value))
+            said[name] = when, min(earliest, value)
+        else:
+            _say(said, name, (state_rank(value), *when) if name == "current_state" else when, value)
+
+
+def _say_snapshot(said: Said, columns: Mapping[str, Any], when: Moment) -> None:
+    """What it leaves out takes the column's default; the columns that a contribution gives as well are apart."""
+    alone = {name: value for name, value in columns.items() if name not in OF_BOTH_KINDS}
+    _say(said, "snapshot", when, alone)
+    _say(said, "current_fsm_state", when, columns["current_fsm_state"])
+    _say(said, "aggregation_metadata", when, columns.get("aggregation_metadata", {}))
+    _say(said, "last_aggregation_timestamp", when, columns.get("last_aggregation_timestamp"))
+
+
+def _given(data: Any, *, but: tuple[str, ...]) -> Row:
+    """The fields that were given, without some: null is not."""
+    return {name: value for name, value in data.__dict__.items() if value is not None and name not in but}
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -202,12 +238,14 @@ def _workflow_row(correlation_id: Key, said: Said) -> Row:
         "output_data": {},
         "error_info": {},
     }
-    for what, (_, value) in said.items():
-        if what.startswith("metadata."):
-            row["metadata"][what.removeprefix("metadata.")] = value
-        else:
+    keys: Row = {}
+    replaced, _ = said.get("metadata", ((), None))
+    for what, (when, value) in said.items():
+        if not what.startswith("metadata."):
             row[what] = value
-    return row
+        elif when > replaced:
+            keys[what.removeprefix("metadata.")] = value
+    return row | {"metadata": row["metadata"] | keys}
 
 
 def _step_row(operation: Operation, data: WorkflowStepData) -> Row:
@@ -274,32 +312,38 @@ def _stamp_row(operation: Operation, data: MetadataStampData) -> Row:
 
 def _bridge_row(key: tuple[UUID, str], said: Said, contributed: Counter[str]) -> Row:
     """The newest snapshot with what was contributed on top; where there is none, an empty one."""
-    empty = BridgeStateData(bridge_id=key[0], namespace=key[1], current_fsm_state="UNKNOWN")
-    _, data = said.get("snapshot", ((), empty))
-    both_kinds = ("current_fsm_state", "aggregation_metadata", "last_aggregation_timestamp")
-    return {name: said[name][1] for name in both_kinds} | {
-        "bridge_id": data.bridge_id,
-        "namespace": data.namespace,
-        "total_workflows_processed": _or(data.total_workflows_processed, 0) + contributed["workflows"],
-        "total_items_aggregated": _or(data.total_items_aggregated, 0) + contributed["items"],
-        "total_size_bytes": _or(data.total_size_bytes, 0) + contributed["size_bytes"],
+    row: Row = {
+        "bridge_id": key[0],
+        "namespace": key[1],
+        "total_workflows_processed": 0,
+        "total_items_aggregated": 0,
+        "total_size_bytes": 0,
         "contributed_workflows_processed": contributed["workflows"],
         "contributed_items_aggregated": contributed["items"],
         "contributed_size_bytes": contributed["size_bytes"],
-        "unique_file_types": _or(data.unique_file_types, []),
-        "unique_workflows": _or(data.unique_workflows, []),
-        "aggregation_type": _or(data.aggregation_type, "namespace_grouping"),
-        "window_start": data.window_start,
-        "window_end": data.window_end,
-        "aggregation_duration_ms": data.aggregation_duration_ms,
-        "items_per_second": _hundredths(data.items_per_second),
-        "version": _or(data.version, 1),
-        "configuration": _or(data.configuration, {}),
-        "node_type": data.node_type,
-        "correlation_id": data.correlation_id,
-        "state_data": _or(data.state_data, {}),
-        "metadata": _or(data.metadata, {}),
+        "unique_file_types": [],
+        "unique_workflows": [],
+        "aggregation_type": "namespace_grouping",
+        "window_start": None,
+        "window_end": None,
+        "aggregation_duration_ms": None,
+        "items_per_second": None,
+        "version": 1,
+        "configuration": {},
+        "node_type": None,
+        "correlation_id": None,
+        "state_data": {},
+        "metadata": {},
     }
+    replaced, snapshot = said.get("snapshot", ((), {}))
+    row |= snapshot
+    row |= {name: value for name, (when, value) in said.items() if name != "snapshot" and when > replaced}
+    row |= {name: said[name][1] for name in OF_BOTH_KINDS}
+    row["total_workflows_processed"] += contributed["workflows"]
+    row["total_items_aggregated"] += contributed["items"]
+    row["total_size_bytes"] += contributed["size_bytes"]
+    row["items_per_second"] = _hundredths(row["items_per_second"])
+    return row
 
 
 def _hundredths(value: float | None) -> Decimal | None:
@@ -316,6 +360,8 @@ def _node_row(node_id: str, said: Said) -> Row:
         "capabilities": {},
         "endpoints": {},
         "endpoint_url": None,
+        "health_status": "UNKNOWN",
+        "last_heartbeat": None,
     }
     return row | {what: value for what, (_, value) in said.items()}
 

@@ -1,6 +1,7 @@
 -- merge_nodes: what nodes last said of themselves; a node that nobody knows is registered by its heartbeat.
 -- in:  rows, a JSON array of {node_id, clocks, last_heartbeat, and what was reported}, at most one per node; clocks as in write_workflows.
---      health_status and last_heartbeat belong to one heartbeat and share a clock.
+--      health_status and last_heartbeat belong to one heartbeat and share the clock health_status; a row in which a generic write
+--      has set one of them alone has a clock last_heartbeat too, and then each is compared with its own.
 insert into node_registrations as held (
   node_id, clocks, health_status, last_heartbeat, node_type, node_version, metadata, capabilities, endpoints, endpoint_url)
 select
@@ -16,7 +17,7 @@ on conflict (node_id) do update set
     select
       held.clocks || won,
       case when won ? 'health_status' then excluded.health_status else held.health_status end,
-      case when won ? 'health_status' then excluded.last_heartbeat else held.last_heartbeat end,
+      case when won ? heard then excluded.last_heartbeat else held.last_heartbeat end,
       case when won ? 'node_type' then excluded.node_type else held.node_type end,
       case when won ? 'node_version' then excluded.node_version else held.node_version end,
       case when won ? 'metadata' then excluded.metadata else held.metadata end,
@@ -24,7 +25,13 @@ on conflict (node_id) do update set
       case when won ? 'endpoints' then excluded.endpoints else held.endpoints end,
       case when won ? 'endpoint_url' then excluded.endpoint_url else held.endpoint_url end
     from (
-      select coalesce(jsonb_object_agg(key, value), '{}')
-      from jsonb_each_text(excluded.clocks)
-      where value > coalesce(held.clocks ->> key, '') collate "C") as newer (won)),
+      select
+        coalesce(jsonb_object_agg(key, value), '{}'),
+        case when held.clocks ? 'last_heartbeat' then 'last_heartbeat' else 'health_status' end
+      from jsonb_each_text(
+        case when held.clocks ? 'last_heartbeat'
+          then excluded.clocks || jsonb_build_object('last_heartbeat', excluded.clocks -> 'health_status')
+          else excluded.clocks end)
+      where value > coalesce(held.clocks ->> key, '') collate "C") as newer (won, heard)),
+  row_version = held.row_version + 1,
   updated_at = now()

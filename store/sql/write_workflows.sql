@@ -2,7 +2,8 @@
 -- in:  rows, a JSON array of {correlation_id, clocks, started_at, and the other columns that were given}; those only mentioned have a
 --      correlation_id and no more. `clocks` says, for each field given, when it was said (a text that sorts as (occurred_at,
 --      operation_id); the state's has its rank in front; a metadata key's is under "metadata.<key>"). A field takes the
---      value with the greatest clock; started_at is the earliest.
+--      value with the greatest clock; started_at is the earliest. Where a generic write has replaced metadata as a whole, the row
+--      has a clock "metadata" too, and a key has to be newer than that as well.
 -- Both inserts go by correlation id, and the second waits for all of the first: two sorted passes that overlapped could wait for
 -- each other in a circle. The first has no conflict target, since both the primary key and the correlation id may stand
 -- already; the second meets only rows that stood. A workflow whose id is taken by another gets an id of its own.
@@ -77,6 +78,8 @@ on conflict (correlation_id) do update set
     from (
       select coalesce(jsonb_object_agg(key, value), '{}')
       from jsonb_each_text(excluded.clocks)
-      where value > coalesce(held.clocks ->> key, '') collate "C") as newer (won)),
+      where value > coalesce(held.clocks ->> key, '') collate "C"
+        and (not key ^@ 'metadata.' or value > coalesce(held.clocks ->> 'metadata', '') collate "C")) as newer (won)),
   started_at = least(held.started_at, excluded.started_at),
+  row_version = held.row_version + 1,
   updated_at = now()

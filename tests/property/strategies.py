@@ -67,11 +67,11 @@ class Drawn:
 
     def in_world(self, world: World) -> Operation:
         return operation_of(
-            self.data_class(**_keyed(self.fields, world)),
+            self.data_class(**keyed(self.fields, world)),
             operation_id=world.operation_id(self.id_parts),
             occurred_at=self.occurred_at,
             correlation_id=None if self.correlation is None else world.uuid(WORKFLOW, self.correlation),
-            event=None if self.event is None else EventData(**_keyed(self.event, world)),
+            event=None if self.event is None else EventData(**keyed(self.event, world)),
         )
 
 
@@ -91,7 +91,7 @@ class KeyOf:
 WORKFLOW, ENTITY, BRIDGE, SESSION, NODE = range(5)
 
 
-def _keyed(fields: dict[str, Any], world: World) -> dict[str, Any]:
+def keyed(fields: dict[str, Any], world: World) -> dict[str, Any]:
     return {name: _in_world(value, world) for name, value in fields.items()}
 
 

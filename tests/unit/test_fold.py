@@ -293,3 +293,97 @@ def test_what_the_fold_does_not_know_is_an_error() -> None:
 
     with pytest.raises(TypeError, match="Unknown"):
         Fold().add(step().model_copy(update={"data": Unknown()}))
+
+
+def written(*operations: Operation, writes: tuple[Row, ...], table: str, key: Any) -> Row:
+    """The row of the operations and generic writes; the same whichever of them come first."""
+    folds = Fold(), Fold()
+    for fold_, backwards in zip(folds, (False, True), strict=True):
+        if backwards:
+            for write in reversed(writes):
+                fold_.write(table, key, **write)
+        for operation in operations:
+            fold_.add(operation)
+        for write in writes:
+            fold_.write(table, key, **write)
+    one, other = (fold_.rows()[table][key] for fold_ in folds)
+    assert one == other
+    return one
+
+
+def generic(minute: int, *, inserts: bool = False, **columns: Any) -> Row:
+    number = UUID(int=HIGH.int + minute)
+    return {"columns": columns, "at": at(minute), "operation_id": number, "inserts": inserts}
+
+
+def test_a_generic_write_takes_its_place_among_the_events_by_its_time() -> None:
+    row = written(
+        execution(WORKFLOW, occurred_at=at(1), namespace="old", workflow_type="old", file_hash="aa"),
+        execution(WORKFLOW, occurred_at=at(3), workflow_type="new"),
+        writes=(generic(2, namespace="written", workflow_type="written", file_hash=None),),
+        table="workflow_executions",
+        key=WORKFLOW,
+    )
+    assert (row["namespace"], row["workflow_type"], row["file_hash"]) == ("written", "new", None)
+
+
+@pytest.mark.parametrize(("state", "stays"), [("PROCESSING", "COMPLETED"), ("FAILED", "FAILED")])
+def test_a_generic_write_of_a_workflow_state_has_its_rank_counted_first(state: str, stays: str) -> None:
+    told = execution(WORKFLOW, state="COMPLETED", occurred_at=at(1))
+    writes = (generic(2, current_state=state),)
+    assert written(told, writes=writes, table="workflow_executions", key=WORKFLOW)["current_state"] == stays
+
+
+def test_a_generic_write_replaces_metadata_and_later_keys_stand_on_top_of_it() -> None:
+    row = written(
+        execution(WORKFLOW, occurred_at=at(1), metadata={"a": "early", "b": "early"}),
+        execution(WORKFLOW, occurred_at=at(5), metadata={"c": "late"}),
+        writes=(generic(2, metadata={"gone": 1}), generic(3, metadata={"a": "written", "c": "written"})),
+        table="workflow_executions",
+        key=WORKFLOW,
+    )
+    assert row["metadata"] == {"a": "written", "c": "late"}
+
+
+def test_a_generic_insert_tells_a_start_which_an_earlier_one_may_lower() -> None:
+    row = written(
+        step(WORKFLOW),
+        execution(WORKFLOW, occurred_at=at(9), started_at=at(4)),
+        writes=(generic(2, inserts=True, current_state="PENDING", started_at=at(6)),),
+        table="workflow_executions",
+        key=WORKFLOW,
+    )
+    assert row["started_at"] == at(4)
+
+
+def test_a_generic_insert_of_a_bridge_is_a_snapshot_and_an_update_one_of_its_columns() -> None:
+    def bridge(*writes: Row) -> Row:
+        older = bridge_state(BRIDGE, occurred_at=at(1), node_type="older", total_items_aggregated=5)
+        added = contribution(BRIDGE, current_fsm_state="ADDED", occurred_at=at(4), namespaces={"tests": OF_ALL})
+        return written(older, added, writes=writes, table="bridge_states", key=(BRIDGE, "tests"))
+
+    update = bridge(generic(3, total_items_aggregated=7, current_fsm_state="WRITTEN"))
+    assert (update["node_type"], update["total_items_aggregated"]) == ("older", 9)
+    assert update["current_fsm_state"] == "ADDED"
+    insert = bridge(generic(3, inserts=True, current_fsm_state="WRITTEN", aggregation_type=None))
+    assert (insert["node_type"], insert["total_items_aggregated"], insert["aggregation_type"]) == (None, 2, None)
+    both = bridge(generic(5, version=8, current_fsm_state="WRITTEN"), generic(3, inserts=True, current_fsm_state="X"))
+    assert (both["version"], both["current_fsm_state"], both["aggregation_metadata"]) == (8, "WRITTEN", {"a": 1})
+
+
+def test_a_newer_snapshot_replaces_what_was_written_before_it() -> None:
+    newer = bridge_state(BRIDGE, occurred_at=at(4), node_type="newer")
+    writes = (generic(3, node_type="written", version=8), generic(5, configuration={"written": 1}))
+    row = written(newer, writes=writes, table="bridge_states", key=(BRIDGE, "tests"))
+    assert (row["node_type"], row["version"], row["configuration"]) == ("newer", 1, {"written": 1})
+
+
+def test_a_node_s_health_and_heartbeat_are_written_apart() -> None:
+    beats = heartbeat("n", occurred_at=at(1), health_status="HEALTHY"), heartbeat("n", occurred_at=at(3))
+    row = written(*beats, writes=(generic(4, health_status="UNHEALTHY"),), table="node_registrations", key="n")
+    assert (row["health_status"], row["last_heartbeat"]) == ("UNHEALTHY", at(3))
+
+
+def test_the_fold_takes_no_generic_write_of_what_is_only_appended() -> None:
+    with pytest.raises(TypeError, match="workflow_steps"):
+        Fold().write("workflow_steps", WORKFLOW, **generic(1, status="DONE"))
