@@ -162,7 +162,7 @@ class EnumPerformanceCategory(StrEnum):
 
 
 class EnumDatabaseOperationType(StrEnum):
-    """Generic database operations, by their wire value."""
+    """The platform's operations; the last three are refused by name, as there."""
 
     INSERT = "insert"
     UPDATE = "update"

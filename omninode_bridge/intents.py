@@ -22,9 +22,10 @@ from omninode_bridge.errors import OnexError, quoted
 from omninode_bridge.intent_payloads import MEANINGS, Fields, instant
 from omninode_bridge.jsontext import payload_text
 from omninode_bridge.operation import Operation, operation_of
+from omninode_bridge.plain import plain
 from omninode_bridge.records import Malformed, as_uuid
 from omninode_bridge.refusal import Refusal
-from omninode_bridge.values import MAX_JSON_DEPTH, MAX_OPERATION_BYTES, MAX_PATH_CHARS, check_json
+from omninode_bridge.values import MAX_OPERATION_BYTES
 from omninode_bridge.wire import Item, encode, error_text
 
 OPERATION_TYPE_OF = {
@@ -141,45 +142,10 @@ def _copied(payload: object) -> Fields:
     if not isinstance(payload, Mapping):
         raise Malformed("payload: not an object")
     try:
-        plain: Fields = _plain({name: value for name, value in payload.items() if name != _HISTORY}, "", 0)
-        check_json(plain)
+        copied: Fields = plain({name: value for name, value in payload.items() if name != _HISTORY}, "payload")
     except ValueError as error:
-        raise Malformed(str(error).replace("value: ", "payload: ", 1)) from None
-    return plain
-
-
-def _plain(value: Any, path: str, depth: int) -> Any:
-    """A copy in which instants, UUIDs and enum members are text, and sets and tuples are lists."""
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if depth > MAX_JSON_DEPTH:
-        raise Malformed(f"{_shown(path) or 'payload'}: nested more than {MAX_JSON_DEPTH} deep")
-    if isinstance(value, Mapping):
-        return {
-            _key(key): _plain(item, f"{path}.{key}" if path else str(key), depth + 1) for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{path}[{n}]", depth + 1) for n, item in enumerate(value)]
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(item, path, depth + 1) for item in value), key=repr)
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise Malformed(f"{_shown(path)}: a datetime without time zone is not an instant")
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(), path, depth + 1)
-    return _plain(value.value, path, depth + 1) if isinstance(value, Enum) else value
-
-
-def _shown(path: str) -> str:
-    """A path inside somebody's value as a message may hold it."""
-    return ascii(path)[1:-1][:MAX_PATH_CHARS]
-
-
-def _key(key: object) -> Any:
-    return str(key) if isinstance(key, UUID) else _named(key)
+        raise Malformed(str(error)) from None
+    return copied
 
 
 # ---- identity -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from omninode_bridge.clock import is_uuid7, parse_instant
-from omninode_bridge.errors import QUOTED_CHARS
+from omninode_bridge.names import repeatable
 
 MAX_OPERATION_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -126,7 +126,7 @@ def _find_fault(value: object, path: str, depth: int) -> None:
             if not isinstance(key, str):
                 raise ValueError(f"{where}: a key that is not text")
             _check_text(key, where)
-            _find_fault(item, f"{path}.{key[:QUOTED_CHARS]}" if path else key[:QUOTED_CHARS], depth + 1)
+            _find_fault(item, f"{path}.{repeatable(key)}" if path else repeatable(key), depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _find_fault(item, f"{path}[{index}]", depth + 1)

@@ -17,6 +17,7 @@ from omninode_bridge.clock import TIMELESS, derived_uuid7, parse_instant
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import invalid
 from omninode_bridge.jsontext import payload_text
+from omninode_bridge.names import repeatable
 from omninode_bridge.operation import BLOCKS, INTENT_TYPES, OPERATION_CLASSES, Operation
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
@@ -27,7 +28,7 @@ Item = Operation | Refusal
 _VALIDATORS = {name: cls.__pydantic_validator__.validate_python for name, cls in OPERATION_CLASSES.items()}
 _ENVELOPE_FIELDS = ("operation_id", "correlation_id", "occurred_at", "digest", "event")
 _BESIDE_CONTENT = ("operation_id", "digest", "event")
-_OWN_TIMES = (
+OWN_TIMES = (
     "completed_at",
     "started_at",
     "created_at",
@@ -35,6 +36,7 @@ _OWN_TIMES = (
     "last_heartbeat",
 )  # where an operation says when it happened, if it does not say so itself; in this order
 MAX_ERRORS_SHOWN = 3
+_KEY_ITSELF = "[key]"  # what pydantic adds to the place of a key that is wrong
 
 
 def encode(item: Item) -> bytes:
@@ -201,7 +203,7 @@ def content_digest(content: object) -> str:
 
 
 def error_text(error: ValidationError) -> str:
-    """The fields that are wrong and why, without their values: at most `MAX_ERRORS_SHOWN` of them."""
+    """The fields that are wrong and why, without their values or what is no name: at most `MAX_ERRORS_SHOWN`."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [f"{_field(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in errors[:MAX_ERRORS_SHOWN]]
     if len(errors) > MAX_ERRORS_SHOWN:
@@ -296,7 +298,7 @@ def _content(raw: object, operation_type: str | None) -> object:
 
 def _own_time(data: object) -> object:
     if isinstance(data, dict):
-        for name in _OWN_TIMES:
+        for name in OWN_TIMES:
             if data.get(name) is not None:
                 return data[name]
     return TIMELESS
@@ -358,5 +360,6 @@ def _good_digest(value: object) -> str | None:
 
 
 def _field(loc: tuple[int | str, ...]) -> str:
-    names = [str(part) for part in (loc[1:] if loc[:1] == ("data",) and len(loc) > 1 else loc)]
-    return ".".join(names) or "operation"
+    parts = loc[1:] if loc[:1] == ("data",) and len(loc) > 1 else loc
+    names = [part if part == _KEY_ITSELF else repeatable(part) for part in parts]
+    return ".".join(map(str, names)) or "operation"

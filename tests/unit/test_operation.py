@@ -40,6 +40,7 @@ LEAST: dict[str, dict[str, Any]] = {
     },
     "recover_fsm_states": {},
     "answer_query": {"query": {}},
+    "database_operation": {"request": {}},
 }
 
 

@@ -162,6 +162,8 @@ def test_what_a_jsonb_column_holds_passes(value: object) -> None:
         ({"a": {"\udfff": 1}}, "^a: text with a lone surrogate$"),
         ({"a": math.nan}, "^a: not a finite number$"),
         ({"a": -math.inf}, "^a: not a finite number$"),
+        ({"a.b-c_1": math.nan}, "^a.b-c_1: not a finite number$"),
+        ({"a": {"'; DROP TABLE users; --": math.nan}}, "^a.<a name that is none>: not a finite number$"),
         ([2**63], r"^\[0\]: integer of more than 64 bits$"),
         ([-(2**63) - 1], r"^\[0\]: integer of more than 64 bits$"),
         ({1: 2}, "^value: a key that is not text$"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from omninode_bridge.clock import TIMELESS, derived_uuid7, parse_instant, uuid7
 from omninode_bridge.errors import OnexError
 from omninode_bridge.jsontext import payload_text
+from omninode_bridge.names import NO_NAME
 from omninode_bridge.operation import EventData, NodeHeartbeatData, Operation, WorkflowStepData, operation_of
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
@@ -34,6 +35,7 @@ from omninode_bridge.wire import (
 ID = "0f4e1a52-7f7c-4c39-8c3c-000000000001"
 TRACE = UUID("0f4e1a52-7f7c-4c39-8c3c-000000000002")
 AT = "2026-11-20T10:00:00+00:00"
+ATTACK = "'; DROP TABLE users; --"
 HEARTBEAT: dict[str, Any] = {"node_id": "n", "health_status": "HEALTHY", "last_heartbeat": AT}
 
 
@@ -172,6 +174,20 @@ def test_what_does_not_parse_is_refused_by_the_name_of_its_field(raw: object, fi
     assert (item.code, item.form) == ("VALIDATION_ERROR", "operation")
     assert json.loads(item.payload) == raw
     assert refused(raw) == item
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({**HEARTBEAT, ATTACK: 1}, f"{NO_NAME}: Extra inputs are not permitted"),
+        ({**HEARTBEAT, "sur-prise.1": 1}, "sur-prise.1: Extra inputs are not permitted"),
+        ({**HEARTBEAT, "metadata": {ATTACK: 2**63}}, f"metadata: {NO_NAME}: integer of more than 64 bits"),
+        ({**HEARTBEAT, "metadata": {7: 1}}, "metadata.7.[key]: Input should be a valid string"),
+        ({**HEARTBEAT, "metadata": {(ATTACK,): 1}}, f"metadata.{NO_NAME}.[key]: Input should be a valid string"),
+    ],
+)
+def test_what_is_no_name_is_not_repeated_in_a_refusal(block: dict[Any, Any], message: str) -> None:
+    assert refused({"node_heartbeat_data": block}).message == message
 
 
 def test_a_refusal_keeps_the_id_and_the_trace_where_they_are_good() -> None:

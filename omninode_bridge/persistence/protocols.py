@@ -1,0 +1,14 @@
+"""What the persistence functions ask of a node: anything that can process a database operation."""
+
+from typing import Protocol, runtime_checkable
+
+from omninode_bridge.persistence.models import ModelDatabaseOperationInput, ModelDatabaseOperationOutput
+
+
+@runtime_checkable
+class DatabaseAdapterProtocol(Protocol):
+    """An adapter. It may have a logger, too, as `_logger`, in which the functions then write."""
+
+    async def process(self, operation_input: ModelDatabaseOperationInput, /) -> ModelDatabaseOperationOutput:
+        """Carry out one operation. Whatever went wrong is told in the output."""
+        ...
