@@ -17,7 +17,7 @@ What an earlier half has committed stays committed when a later one meets an out
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import Connection
 
@@ -34,6 +34,7 @@ CONSTRAINT_TRIES = 3
 LONGEST_DELAY_S = 0.2
 
 _DEFAULTS = Limits()
+T = TypeVar("T")
 
 
 def apply(
@@ -73,7 +74,7 @@ def _settle(
     except Exception as error:
         fate = fate_of(error)
         if fate in (Fate.OUTAGE, Fate.RUN_AGAIN):
-            raise _outage(error) from error
+            raise outage_of(error) from error
         if len(batch) > 1:
             middle = len(batch) // 2
             return _settle(conn, batch[:middle], limits, pause) + _settle(conn, batch[middle:], limits, pause)
@@ -85,17 +86,29 @@ def _settle(
 def _write_again(
     conn: Connection[Any], batch: list[Item], limits: Limits, pause: Callable[[float], None]
 ) -> list[Outcome]:
-    """Write the batch; where another transaction was in the way, once more."""
+    return again(lambda: write(conn, batch, limits), pause)
+
+
+def again(
+    transaction: Callable[[], T],
+    pause: Callable[[float], None] = time.sleep,
+    *,
+    give_up: Callable[[], bool] | None = None,
+) -> T:
+    """Run a transaction; where another one was in the way, once more.
+
+    give_up  whether it is not worth another try; asked after each
+    """
     tries = 0
     while True:
         try:
-            return write(conn, batch, limits)
+            return transaction()
         except Exception as error:
             tries += 1
             allowed = {Fate.RUN_AGAIN: CONTENTION_TRIES, Fate.RUN_AGAIN_BRIEFLY: CONSTRAINT_TRIES}.get(
                 fate_of(error), 0
             )
-            if tries >= allowed:
+            if tries >= allowed or (give_up is not None and give_up()):
                 raise
             pause(contention_delay_s(tries, random.random()))
 
@@ -117,11 +130,12 @@ def _refuse(
     try:
         (outcome,) = _write_again(conn, [refusal_of(item, code, refusal_message(error))], limits, pause)
     except Exception as failure:
-        raise _outage(failure) from failure  # it could not even be kept: it stays where it is
+        raise outage_of(failure) from failure  # it could not even be kept: it stays where it is
     return outcome
 
 
-def _outage(error: Exception) -> Outage:
+def outage_of(error: Exception) -> Outage:
+    """The outage that a failure of the database is, in words of ours."""
     if isinstance(error, Outage):
         return error
     return Outage(f"the database is away or not ready: {type(error).__name__}", original_error=error)

@@ -47,7 +47,7 @@ def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[
     All rows are built before the first of them is locked, and then sent in one go: others wait for PostgreSQL only.
     Returns one outcome per item, in order. Raises whatever psycopg raises; then nothing of the batch is committed.
     """
-    with _transaction(conn), conn.cursor() as cursor:
+    with transaction(conn), conn.cursor() as cursor:
         claimed = ledger.claim(cursor, batch, future_limit=limits.future_limit, horizon=limits.horizon)
         effects = statements_of(claimed.fresh, claimed.refused, limits)
         announced = announcements.of_batch(
@@ -62,7 +62,7 @@ def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[
 
 
 @contextmanager
-def _transaction(conn: Connection[Any]) -> Iterator[None]:
+def transaction(conn: Connection[Any]) -> Iterator[None]:
     """A transaction whose begin and commit travel with its statements; inside a caller's, a part of that.
 
     psycopg's own `transaction()` would wait for the statements before it sends the commit, with every lock held.

@@ -1,10 +1,11 @@
-"""The entities that queries name: their tables, keys and columns, as far as users may see them.
+"""The entities that queries and generic writes name: their tables, keys and columns, as far as users may see them.
 
 Names in SQL come from here alone. What the fold keeps for itself (clocks, contributed totals) is not here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import OnexError, quoted
@@ -14,12 +15,19 @@ Kind = Literal["uuid", "text", "instant", "integer", "number", "json", "texts", 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """`key` is the primary key's columns, `newest_first` what a query is sorted by when it does not say."""
+    """A table.
+
+    key           the columns that name a row
+    newest_first  what a query is sorted by when it does not say
+    defaults      what stands in a column that an insert does not give, where that is not NULL; of the columns that an
+                  insert may give
+    """
 
     table: str
     key: tuple[str, ...]
     newest_first: str
     columns: dict[str, Kind]
+    defaults: Mapping[str, Any]
 
     def kind_of(self, column: object) -> Kind:
         """Raises OnexError VALIDATION_ERROR for what is no column, without repeating all that was given."""
@@ -56,6 +64,18 @@ _WORKFLOW_EXECUTION = Entity(
         "input_data": "json",
         "output_data": "json",
         "error_info": "json",
+        "row_version": "integer",
+    },
+    defaults={
+        "workflow_type": "unknown",
+        "current_state": "PENDING",
+        "namespace": "unknown",
+        "metadata": {},
+        "workflow_steps": [],
+        "workflow_steps_executed": 0,
+        "input_data": {},
+        "output_data": {},
+        "error_info": {},
     },
 )
 
@@ -78,7 +98,9 @@ _WORKFLOW_STEP = Entity(
         "output_data": "json",
         "started_at": "instant",
         "completed_at": "instant",
+        "row_version": "integer",
     },
+    defaults={"step_data": {}, "input_data": {}, "output_data": {}},
 )
 
 _BRIDGE_STATE = Entity(
@@ -109,6 +131,20 @@ _BRIDGE_STATE = Entity(
         "correlation_id": "uuid",
         "state_data": "json",
         "metadata": "json",
+        "row_version": "integer",
+    },
+    defaults={
+        "total_workflows_processed": 0,
+        "total_items_aggregated": 0,
+        "aggregation_metadata": {},
+        "total_size_bytes": 0,
+        "unique_file_types": [],
+        "unique_workflows": [],
+        "aggregation_type": "namespace_grouping",
+        "version": 1,
+        "configuration": {},
+        "state_data": {},
+        "metadata": {},
     },
 )
 
@@ -128,7 +164,9 @@ _FSM_TRANSITION = Entity(
         "created_at": "instant",
         "triggered_by": "text",
         "metadata": "json",
+        "row_version": "integer",
     },
+    defaults={"transition_data": {}, "metadata": {}},
 )
 
 _METADATA_STAMP = Entity(
@@ -146,7 +184,9 @@ _METADATA_STAMP = Entity(
         "file_metadata": "json",
         "intelligence_data": "json",
         "metadata_version": "text",
+        "row_version": "integer",
     },
+    defaults={"namespace": "unknown", "file_metadata": {}, "intelligence_data": {}, "metadata_version": "0.1"},
 )
 
 _NODE = Entity(
@@ -166,6 +206,15 @@ _NODE = Entity(
         "updated_at": "instant",
         "endpoint_url": "text",
         "liveness": "text",
+        "row_version": "integer",
+    },
+    defaults={
+        "node_type": "unknown",
+        "node_version": "unknown",
+        "capabilities": {},
+        "endpoints": {},
+        "metadata": {},
+        "health_status": "UNKNOWN",
     },
 )
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 
 from omninode_bridge.clock import millis, uuid7_millis, uuid_hex
 from omninode_bridge.enums import EnumCoreErrorCode
@@ -22,6 +23,7 @@ from omninode_bridge.operation import OPERATION_CLASSES, Operation
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item, operation_digest, refusal_of
+from store.rows import rows
 from store.statements import statement
 
 LEDGER_ONLY = ("persist_state",)  # what nothing but the ledger keeps from counting twice
@@ -48,6 +50,22 @@ class Claimed:
     outcomes: list[Outcome]
     fresh: list[Item]
     refused: list[Refusal]
+
+
+class Write(NamedTuple):
+    """A generic write, as the ledger knows it: what it answers is remembered with its id."""
+
+    operation_id: UUID
+    correlation_id: UUID | None
+    digest: str
+
+
+class Answered(NamedTuple):
+    """What a write is to be answered whose id could not be claimed; `digest` is None where nobody has claimed it."""
+
+    digest: str | None
+    code: str | None
+    result: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,13 @@ def claim(cursor: Cursor[Any], batch: Sequence[Item], *, future_limit: timedelta
     return Claimed(outcomes, fresh, list(refused.values()))
 
 
+def first_known(conn: Connection[Any], operation_ids: Sequence[UUID]) -> UUID | None:
+    """The first of these ids that was claimed; another transaction may be about to claim one."""
+    with conn.cursor() as cursor:
+        known = _known(cursor, [uuid_hex(id_) for id_ in operation_ids])
+    return next((id_ for id_ in operation_ids if uuid_hex(id_) in known), None)
+
+
 def _outcome(offer: "_Offer", entry: Entry, *, is_new: bool, refused: dict[tuple[str, str], Refusal]) -> Outcome:
     """What to answer, given what the ledger says of the id; conflicts are added to `refused`."""
     id_ = offer.item.operation_id
@@ -97,6 +122,38 @@ def _outcome(offer: "_Offer", entry: Entry, *, is_new: bool, refused: dict[tuple
     if entry.outcome == "refused":
         return Outcome(id_, "refused", entry.code, entry.message)
     return Outcome(id_, "applied" if is_new else "duplicate")
+
+
+def claim_write(
+    cursor: Cursor[Any], write: Write, *, code: str | None, future_limit: timedelta, horizon: timedelta
+) -> None:
+    """Take a generic write's id, with the code of its refusal where it is refused. The cursor has a row if it was free:
+    who has more to send fetches it afterwards.
+    """
+    when = uuid7_millis(write.operation_id) if code is None else None  # a refusal is kept whatever its time
+    row = {
+        "i": write.operation_id,
+        "c": write.correlation_id,
+        "t": "database_operation",
+        "d": write.digest,
+        "e": code,
+        "l": when,
+        "o": when,
+    }
+    limits = {"future_limit_ms": _in_millis(future_limit), "horizon_ms": _in_millis(horizon)}
+    cursor.execute(statement("claim"), {"rows": rows([row])} | limits)
+
+
+def answered(cursor: Cursor[Any], write: Write, *, horizon: timedelta) -> Answered:
+    """What the ledger says of a write whose id could not be claimed; or else what is wrong with its time."""
+    cursor.execute(statement("answered_before"), {"id": write.operation_id, "horizon": horizon})
+    ((digest, code, result, is_old),) = cursor.fetchall()
+    if digest is not None:
+        return Answered(digest, code, result)
+    if is_old:
+        return Answered(None, EnumCoreErrorCode.TOO_OLD, {"message": _too_old_text(horizon)})
+    message = "operation_id: of a time further ahead of the database's clock than is taken"
+    return Answered(None, EnumCoreErrorCode.FUTURE, {"message": message})
 
 
 class _Offer(NamedTuple):
@@ -172,9 +229,12 @@ def _is_beyond(offer: _Offer, oldest_ms: int) -> bool:
 
 
 def _too_old(offer: _Offer, horizon: timedelta) -> Refusal:
+    return refusal_of(offer.item, EnumCoreErrorCode.TOO_OLD, _too_old_text(horizon), offer.digest)
+
+
+def _too_old_text(horizon: timedelta) -> str:
     remembered = f"{horizon / timedelta(days=1):g} days"
-    message = f"operation_id: of a time that the ledger, which remembers {remembered}, has forgotten"
-    return refusal_of(offer.item, EnumCoreErrorCode.TOO_OLD, message, offer.digest)
+    return f"operation_id: of a time that the ledger, which remembers {remembered}, has forgotten"
 
 
 def _future(offer: _Offer) -> Refusal:

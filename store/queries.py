@@ -1,64 +1,52 @@
-"""Queries over the entities, as they come over the bus: filters, order, a page of rows.
+"""Reads over the entities: rows in order, by offset or page after page; how many there are; whether there is any.
 
-Everything is checked before PostgreSQL sees it: names against the entities, values against their columns. A filter is
-`column` or `column__operator`; null means IS NULL, an empty list no row at all. See docs/events.md.
+Two vocabularies: `parse`, `run` and `answer` for queries that came over the bus (docs/events.md), `read` for the
+generic operations. Everything is checked before PostgreSQL sees it; each statement runs in a read-only transaction with
+a time limit.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 import orjson
 from psycopg import Connection, sql
 from psycopg.errors import DataError, QueryCanceled
-from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
-from omninode_bridge.clock import parse_instant
-from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.enums import EnumCoreErrorCode, EnumEntityType
 from omninode_bridge.errors import OnexError, invalid, quoted
+from omninode_bridge.names import check_name
 from omninode_bridge.operation import AnswerQueryData
-from omninode_bridge.values import INT64_MAX, JsonObject, check_json
-from store.entities import Entity, Kind, entity_of
+from omninode_bridge.persistence.entities import ENTITY_MODELS, MADE_BY_DATABASE, takes_null
+from omninode_bridge.persistence.models import MAX_LIMIT, MAX_OFFSET
+from omninode_bridge.values import MAX_BATCH_BYTES, JsonObject
+from omninode_bridge.wire import error_text
+from store.entities import ENTITIES, Entity, entity_of
+from store.filters import UNORDERED, Filter, condition_of, parse_filters
+from store.filters import conditions as conditions
+from store.pages import Order, Part, Position, parts, position, token, whole
 
-MAX_ROWS = 1000  # the platform's bound; also what is answered when none is named
-MAX_OFFSET = 10_000
-MAX_FILTERS = 50
-MAX_LISTED = 1000  # values of one `in`
+MAX_ROWS = MAX_LIMIT  # also what is answered when no limit is named
+TOO_LARGE = "limit: the answer has more than {} bytes, and no more are sent; ask for fewer rows"
 
-_OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_CASTS: dict[Kind, str] = {
-    "uuid": "uuid",
-    "text": "text",
-    "instant": "timestamptz",
-    "integer": "bigint",
-    "number": "numeric",
-    "json": "jsonb",
-    "texts": "text[]",
-    "uuids": "uuid[]",
-}
 _KNOWN = frozenset({"entity_type", "filters", "query_filters", "sort_by", "sort_order", "limit", "offset"})
-
-
-class Filter(NamedTuple):
-    """`value` is of the column's kind, None, or a list of such values for `in`."""
-
-    column: str
-    operator: str
-    value: Any
+Statement = tuple[sql.Composed, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked query."""
+    """A checked query. Of one that is paged, `after` is where its page begins, and `offset` is 0."""
 
     entity: Entity
     filters: tuple[Filter, ...]
-    sort_by: str
-    descending: bool
+    order: Order
     limit: int
     offset: int
+    paged: bool = False
+    after: Position | None = None
 
 
 class AnsweredQueryData(AnswerQueryData):
@@ -69,71 +57,75 @@ class AnsweredQueryData(AnswerQueryData):
 
 
 def parse(raw: Mapping[str, Any]) -> Query:
-    """A query from what somebody sent; fields that no query has are passed over.
+    """A query from what somebody sent over the bus; fields that no query has are passed over.
 
     Raises OnexError VALIDATION_ERROR that names what is wrong.
     """
     given = {name: raw[name] for name in _KNOWN if raw.get(name) is not None}
     entity = entity_of(given.get("entity_type"))
     filters = given.get("filters", given.get("query_filters", {}))
-    if not isinstance(filters, Mapping) or len(filters) > MAX_FILTERS:
-        raise invalid(f"filters: not an object of at most {MAX_FILTERS} filters")
-    sort_by = given.get("sort_by", entity.newest_first)
-    if entity.kind_of(sort_by) in ("json", "texts", "uuids"):
-        raise invalid(f"sort_by: {sort_by} has no order")
-    sort_order = given.get("sort_order", "desc")
-    if not isinstance(sort_order, str) or sort_order.lower() not in ("asc", "desc"):
-        raise invalid("sort_order: neither 'asc' nor 'desc'")
-    return Query(
-        entity=entity,
-        filters=tuple(_filter(entity, key, value) for key, value in filters.items()),
-        sort_by=sort_by,
-        descending=sort_order.lower() == "desc",
-        limit=_bounded(given, "limit", MAX_ROWS, default=MAX_ROWS),
-        offset=_bounded(given, "offset", MAX_OFFSET, default=0),
-    )
+    checked = parse_filters(entity, filters, field="filters")
+    return _query(given, entity, checked, sort_by=entity.newest_first)
 
 
-def run(conn: Connection[Any], query: Query, *, timeout_ms: int) -> list[dict[str, Any]]:
-    """The rows as JSON objects: ids and instants as text, every column of the entity.
+def parse_generic(request: Mapping[str, Any]) -> Query:
+    """The same of a generic operation: by key unless it says otherwise, page after page if it has a `page`."""
+    given = {name: value for name, value in request.items() if value is not None}
+    entity = entity_of(given.get("entity_type"))
+    filters = parse_filters(entity, given.get("query_filters", {}), field="query_filters")
+    return _query(given, entity, filters, sort_by=entity.key[0], page=given.get("page"))
 
-    Raises OnexError TIMEOUT when it takes longer, VALIDATION_ERROR for a value that only PostgreSQL found wrong.
+
+def run(
+    conn: Connection[Any], query: Query, *, timeout_ms: int, max_bytes: int = MAX_BATCH_BYTES
+) -> list[dict[str, Any]]:
+    """The rows as JSON objects: ids and instants as text, every column of the entity. `conn` is in autocommit mode.
+
+    Raises OnexError TIMEOUT when a statement takes longer, VALIDATION_ERROR for more than `max_bytes` of rows and for a
+    value that only PostgreSQL found wrong, DATABASE_QUERY_ERROR for JSON that cannot be read.
     """
-    text, values = select(query)
-    try:
-        with conn.transaction():
-            conn.execute("set transaction read only")
-            conn.execute("select set_config('statement_timeout', %s, true)", (str(timeout_ms),))
-            return [row for (row,) in conn.execute(text, values)]
-    except QueryCanceled as error:
-        raise OnexError(EnumCoreErrorCode.TIMEOUT, f"query: took longer than {timeout_ms} ms") from error
-    except DataError as error:
-        raise invalid(f"filters: {error.diag.message_primary or 'refused by the database'}"[:200]) from error
+    texts = _texts(conn, query, query.limit, timeout_ms=timeout_ms, max_bytes=max_bytes)
+    if len(_fitting(texts, query.limit, max_bytes)) < len(texts):
+        raise invalid(TOO_LARGE.format(max_bytes))
+    return [_row(query.entity, text) for text in texts]
 
 
-def select(query: Query) -> tuple[sql.Composed, list[Any]]:
-    """The statement and its values. Ties are broken by the key, so that pages neither repeat nor skip rows."""
-    entity = query.entity
-    conditions: list[sql.Composable] = [sql.SQL("true")]
-    values: list[Any] = []
-    for one in query.filters:
-        condition, wanted = _condition(entity, one)
-        conditions.append(condition)
-        values += wanted
-    way = sql.SQL("desc" if query.descending else "asc")
-    order = dict.fromkeys((query.sort_by, *entity.key))
-    text = sql.SQL(
-        "select to_jsonb(found) from (select {columns} from {table} where {conditions} order by {order}"
-        " limit {limit} offset {offset}) as found"
-    ).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, entity.columns)),
-        table=sql.Identifier(entity.table),
-        conditions=sql.SQL(" and ").join(conditions),
-        order=sql.SQL(", ").join(sql.SQL("{} {} nulls last").format(sql.Identifier(name), way) for name in order),
-        limit=sql.Literal(query.limit),
-        offset=sql.Literal(query.offset),
-    )
-    return text, values
+def read(
+    conn: Connection[Any], request: Mapping[str, Any], *, timeout_ms: int, max_bytes: int
+) -> tuple[dict[str, Any], int]:
+    """A generic query, count or exists: its result_data and rows_affected. `conn` is in autocommit mode.
+
+    A page ends before what would not fit into `max_bytes`; its `next_page` goes on there.
+    Raises OnexError as `run` does, and DATABASE_QUERY_ERROR, with the field, for a row that its model does not take,
+    unless strict_jsonb_validation is false.
+    """
+    entity = entity_of(request.get("entity_type"))
+    operation, filters = str(request.get("operation_type")).strip().lower(), request.get("query_filters")
+    if operation == "query":
+        return _items(conn, request, timeout_ms=timeout_ms, max_bytes=max_bytes)
+    if operation == "count":
+        text = "select count(*) from {} where {}"
+    elif operation != "exists":
+        raise invalid("operation_type: not one of query, count, exists")
+    elif filters:
+        text = "select exists (select from {} where {})"
+    else:
+        raise invalid("query_filters: exists has none, and they are required")
+    condition, values = conditions(entity, {} if filters is None else filters)
+    statement = sql.SQL(text).format(sql.Identifier(entity.table), condition)
+    with reading(conn, timeout_ms=timeout_ms, field="query_filters"):
+        ((found,),) = conn.execute(statement, values).fetchall()
+    return {operation: found}, 0
+
+
+def statements(query: Query, limit: int, max_bytes: int) -> list[Statement]:
+    """What finds the rows as JSON texts: one statement, or two of which the second goes on where the first ended.
+
+    PostgreSQL stops sending after the row that goes beyond `max_bytes`: what an answer takes up in memory has a bound,
+    however large the rows have grown.
+    """
+    stretches = [whole(query.order)] if query.offset else parts(query.order, query.after)
+    return [_statement(query, stretch, limit, max_bytes) for stretch in stretches]
 
 
 def answer(
@@ -150,10 +142,7 @@ def answer(
     """
     started = clock()
     try:
-        rows = run(conn, parse(data.query), timeout_ms=timeout_ms)
-        size = len(orjson.dumps(rows))
-        if size > max_bytes:
-            raise invalid(f"limit: the answer has {size} bytes, at most {max_bytes} are sent; ask for fewer rows")
+        rows = run(conn, parse(data.query), timeout_ms=timeout_ms, max_bytes=max_bytes)
     except OnexError as error:
         return AnsweredQueryData(query=data.query, succeeded=False, answer={"success": False, "error": str(error)})
     took_ms = round((clock() - started) * 1000, 3)
@@ -161,91 +150,138 @@ def answer(
     return AnsweredQueryData(query=data.query, succeeded=True, answer=told)
 
 
-def _condition(entity: Entity, one: Filter) -> tuple[sql.Composable, list[Any]]:
-    column = sql.Identifier(one.column)
-    cast = sql.SQL(_CASTS[entity.columns[one.column]])
-    if one.value is None:
-        return sql.SQL("{} is null" if one.operator == "eq" else "{} is not null").format(column), []
-    if one.operator == "in":
-        return sql.SQL("{} = any(%s::{}[])").format(column, cast), [one.value]
-    operator = sql.SQL(_OPERATORS[one.operator])
-    return sql.SQL("{} {} %s::{}").format(column, operator, cast), [one.value]
+def _query(
+    given: Mapping[str, Any], entity: Entity, filters: tuple[Filter, ...], *, sort_by: str, page: object = None
+) -> Query:
+    """`sort_by` is for a query that names none."""
+    sort_by = check_name(given.get("sort_by", sort_by), "sort_by")
+    if entity.kind_of(sort_by) in UNORDERED:
+        raise invalid(f"sort_by: {sort_by} has no order")
+    sort_order = given.get("sort_order", "desc")
+    if not isinstance(sort_order, str) or sort_order.lower() not in ("asc", "desc"):
+        raise invalid("sort_order: neither 'asc' nor 'desc'")
+    order = Order(entity, sort_by, sort_order.lower() == "desc", nullable=sort_by in _NULLABLE[entity.table])
+    limit = _bounded(given, "limit", MAX_LIMIT, default=MAX_ROWS)
+    offset = _bounded(given, "offset", MAX_OFFSET, default=0)
+    if page is None:
+        return Query(entity, filters, order, limit, offset)
+    if "offset" in given:
+        raise invalid("offset: a page begins where the last one ended, not at an offset; give one of the two")
+    if limit == 0:
+        raise invalid("limit: a page has at least one row")
+    return Query(entity, filters, order, limit, offset=0, paged=True, after=position(order, page))
 
 
-def _filter(entity: Entity, key: str, value: object) -> Filter:
-    column, _, operator = key.rpartition("__")
-    if not column:
-        column, operator = key, "eq"
-    kind = entity.kind_of(column)
-    if operator == "in":
-        return Filter(column, operator, _listed(kind, column, value))
-    if operator not in _OPERATORS:
-        raise invalid(f"{column}: Unsupported operator {quoted(operator)}")
-    if kind in ("json", "texts", "uuids") and operator not in ("eq", "ne"):
-        raise invalid(f"{column}: has no order, so only eq, ne and in fit")
-    if value is None and operator not in ("eq", "ne"):
-        raise invalid(f"{column}__{operator}: null has no order")
-    return Filter(column, operator, None if value is None else _value(kind, column, value))
+def _items(
+    conn: Connection[Any], request: Mapping[str, Any], *, timeout_ms: int, max_bytes: int
+) -> tuple[dict[str, Any], int]:
+    query, strict = parse_generic(request), request.get("strict_jsonb_validation")
+    if strict is not None and not isinstance(strict, bool):
+        raise invalid("strict_jsonb_validation: neither true nor false")
+    wanted = query.limit + 1 if query.paged else query.limit  # one more shows whether there is a next page
+    texts = _texts(conn, query, wanted, timeout_ms=timeout_ms, max_bytes=max_bytes)
+    fitting = _fitting(texts, query.limit, max_bytes)
+    more = len(fitting) < len(texts)
+    if more and not (query.paged and fitting):
+        raise invalid(TOO_LARGE.format(max_bytes))
+    rows = [_row(query.entity, text) for text in fitting]
+    if strict is not False:
+        for row in rows:
+            _check(query.entity, row)
+    result: dict[str, Any] = {"items": rows}
+    if query.paged:
+        result["next_page"] = token(query.order, rows[-1]) if more else None
+    return result, len(rows)
 
 
-def _listed(kind: Kind, column: str, value: object) -> list[Any]:
-    if not isinstance(value, list) or len(value) > MAX_LISTED:
-        raise invalid(f"{column}__in: not a list of at most {MAX_LISTED} values")
-    if kind in ("texts", "uuids"):
-        raise invalid(f"{column}: a list itself, so only eq and ne fit")
-    if any(one is None for one in value):
-        raise invalid(f"{column}__in: null is in no list; ask for it by {column}: null")
-    return [_value(kind, column, one) for one in value]
+def _fitting(texts: Sequence[str], limit: int, max_bytes: int) -> list[str]:
+    """The first rows, at most `limit`, that with a comma each have no more than `max_bytes`."""
+    fitting: list[str] = []
+    for text in texts[:limit]:
+        max_bytes -= len(text.encode()) + 1
+        if max_bytes < 0:
+            break
+        fitting.append(text)
+    return fitting
 
 
-def _value(kind: Kind, column: str, value: object) -> Any:
-    """The value as its column has it. Raises OnexError VALIDATION_ERROR, without the value."""
+def _row(entity: Entity, text: str) -> dict[str, Any]:
+    """PostgreSQL writes the number 1e22 as 23 digits: what is no integer of 64 bits is a float again."""
     try:
-        return _CONVERT[kind](value)
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        raise invalid(f"{column}: not a value that {_CASTS[kind]} can be compared with") from None
+        row: dict[str, Any] = orjson.loads(text)
+    except ValueError as error:
+        message = f"{entity.table}: a row holds JSON that cannot be read: a number too large, or nested too deep"
+        raise OnexError(EnumCoreErrorCode.DATABASE_QUERY_ERROR, message) from error
+    return row
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError
-    value.encode()  # a lone surrogate is a ValueError
-    return value
+def _check(entity: Entity, row: Mapping[str, Any]) -> None:
+    """Raises OnexError DATABASE_QUERY_ERROR that names the row and the field; 100 rows take 1 ms."""
+    try:
+        _MODELS[entity.table].model_validate(row)
+    except ValidationError as error:
+        which = ", ".join(f"{name} {quoted(row[name])}" for name in entity.key)
+        raise OnexError(
+            EnumCoreErrorCode.DATABASE_QUERY_ERROR, f"{error_text(error)} (in the row of {which})"
+        ) from None
 
 
-def _integer(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > INT64_MAX:
-        raise ValueError
-    return value
+def _texts(conn: Connection[Any], query: Query, limit: int, *, timeout_ms: int, max_bytes: int) -> list[str]:
+    """At most `limit` rows; the last one may be the first that goes beyond `max_bytes`."""
+    texts: list[str] = []
+    with reading(conn, timeout_ms=timeout_ms, field="filters" if query.after is None else "page"):
+        for text, values in statements(query, limit, max_bytes):
+            texts += [row for (row,) in conn.execute(text, values)]
+            if len(texts) >= limit or len(_fitting(texts, limit, max_bytes)) < len(texts):
+                break
+    return texts[:limit]
 
 
-def _number(value: object) -> float | int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ValueError
-    return value
+def _statement(query: Query, stretch: Part, limit: int, max_bytes: int | None) -> Statement:
+    condition, values = condition_of(query.entity, query.filters)
+    rows = sql.SQL(
+        "select {columns} from {table} where {condition} and {stretch} order by {order} limit {limit} offset {offset}"
+    ).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, query.entity.columns)),
+        table=sql.Identifier(query.entity.table),
+        condition=condition,
+        stretch=stretch.condition,
+        order=stretch.order,
+        limit=sql.Literal(limit),
+        offset=sql.Literal(query.offset),
+    )
+    # row_to_json writes the text at once, without making a jsonb of it first: half the time. "offset 0" keeps
+    # PostgreSQL from making each text anew wherever it is named.
+    text = sql.SQL(
+        "select row from (select row, sum(octet_length(row)) over (rows unbounded preceding) - octet_length(row)"
+        " as before from (select row_to_json(found)::text as row from ({}) as found offset 0) as texts) as sizes"
+        " where before <= %s"
+    ).format(rows)
+    return text, [*values, *stretch.values, max_bytes]
 
 
-def _json(value: object) -> Jsonb:
-    check_json(value)
-    return Jsonb(value)
+@contextmanager
+def reading(conn: Connection[Any], *, timeout_ms: int, field: str, name: str = "query") -> Iterator[None]:
+    """A transaction that sees one moment, changes nothing, and takes at most `timeout_ms` for each statement.
 
-
-def _all(convert: Callable[[object], Any], value: object) -> list[Any]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError
-    return [convert(one) for one in value]
-
-
-_CONVERT: dict[Kind, Callable[[Any], Any]] = {
-    "uuid": lambda value: UUID(_text(value)),
-    "text": _text,
-    "instant": lambda value: parse_instant(_text(value)),
-    "integer": _integer,
-    "number": _number,
-    "json": _json,
-    "texts": lambda value: _all(_text, value),
-    "uuids": lambda value: _all(lambda one: UUID(_text(one)), value),
-}
+    field  where values came from, if only PostgreSQL finds one wrong
+    name   what is asked, for the message of a timeout
+    Raises OnexError TIMEOUT and VALIDATION_ERROR. `conn` is in autocommit mode.
+    """
+    try:
+        with conn.pipeline():
+            conn.execute("begin isolation level repeatable read read only")
+            conn.execute("select set_config('statement_timeout', %s, true)", (str(timeout_ms),))
+            yield
+            conn.execute("commit")
+    except BaseException as error:
+        if not conn.closed:
+            conn.rollback()
+        if isinstance(error, QueryCanceled):
+            raise OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms") from error
+        if isinstance(error, DataError):
+            raise invalid(f"{field}: holds a value that the database refuses ({error.sqlstate})") from error
+        raise
 
 
 def _bounded(given: Mapping[str, Any], name: str, most: int, *, default: int) -> int:
@@ -253,3 +289,14 @@ def _bounded(given: Mapping[str, Any], name: str, most: int, *, default: int) ->
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise invalid(f"{name}: not an integer from 0 to {most}")
     return value
+
+
+_MODELS = {entity.table: ENTITY_MODELS[EnumEntityType(name)] for name, entity in ENTITIES.items()}
+_NULLABLE = {
+    entity.table: frozenset(
+        column
+        for column in entity.columns
+        if column not in MADE_BY_DATABASE and takes_null(EnumEntityType(name), column)
+    )
+    for name, entity in ENTITIES.items()
+}

@@ -1,0 +1,99 @@
+"""What a report may be asked with, checked before PostgreSQL sees it. A null parameter is one that was not given."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from omninode_bridge.errors import invalid
+from omninode_bridge.persistence.models import MAX_LIMIT
+from omninode_bridge.values import check_json
+
+Given = Mapping[str, Any]
+
+NUMBERS = frozenset({"time_range_hours", "max_age_s", "limit"})  # the parameters that are no text, for command lines
+MAX_HOURS = 10 * 366 * 24
+MAX_AGE_S = MAX_HOURS * 3600
+MAX_BYTES = 3 << 20  # of the rows in an answer: through an adapter it may have 4 MiB
+
+
+def check_names(given: Given, *names: str) -> None:
+    """Raises OnexError VALIDATION_ERROR that lists the parameters there are, for one that is none of them."""
+    if not all(name in names for name in given):
+        raise invalid("query_filters: a report of this name takes " + (", ".join(names) or "nothing"))
+
+
+def uuid_of(given: Given, name: str) -> UUID:
+    value = _required(given, name)
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise invalid(f"{name}: not a UUID") from None
+
+
+def text_of(given: Given, name: str, *, max_chars: int) -> str:
+    value = _required(given, name)
+    if not isinstance(value, str):
+        raise invalid(f"{name}: not text")
+    value = value.strip()
+    if not value or len(value) > max_chars or "\0" in value or not _encodes(value):
+        raise invalid(f"{name}: not text of 1 to {max_chars} characters")
+    return value
+
+
+def hours_of(given: Given, *, default: float = 24) -> timedelta:
+    """`time_range_hours`: how far back the report looks, from the database's now."""
+    return timedelta(hours=_number(given, "time_range_hours", MAX_HOURS, default=default))
+
+
+def age_of(given: Given, *, default: float) -> timedelta:
+    """`max_age_s`: how old the last sign of life may be."""
+    return timedelta(seconds=_number(given, "max_age_s", MAX_AGE_S, default=default))
+
+
+def limit_of(given: Given, *, default: int) -> int:
+    value = _or(given, "limit", default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
+        raise invalid(f"limit: not an integer from 1 to {MAX_LIMIT}")
+    return value
+
+
+def object_of(given: Given, name: str) -> Jsonb:
+    """A JSON object to be contained; an empty one is contained in everything, and so is refused."""
+    value = _required(given, name)
+    if not isinstance(value, Mapping) or not value:
+        raise invalid(f"{name}: not a JSON object with at least one member")
+    try:
+        check_json({name: value})
+    except ValueError as error:
+        raise invalid(str(error)) from None
+    return Jsonb(value)
+
+
+def _required(given: Given, name: str) -> Any:
+    value = given.get(name)
+    if value is None:
+        raise invalid(f"{name}: missing; query_filters with it are required")
+    return value
+
+
+def _number(given: Given, name: str, most: float, *, default: float) -> float:
+    value = _or(given, name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        raise invalid(f"{name}: not a number above 0, at most {most:,.0f}")
+    return value
+
+
+def _or(given: Given, name: str, default: Any) -> Any:
+    value = given.get(name)
+    return default if value is None else value
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
