@@ -18,6 +18,8 @@ QUEUES = (PERSIST_QUEUE, INTENTS_QUEUE, QUERIES_QUEUE, HOUSEKEEPING_QUEUE, DEFAU
 PERSIST_BATCH_TASK = "omninode.persist_batch"
 INTENT_BATCH_TASK = "omninode.intent_batch"  # a client's intents; any other producer sends omninode.execute_intents
 QUERY_BATCH_TASK = "omninode.answer_queries"  # queries that came over the bus
+DATABASE_BATCH_TASK = "omninode.database_operations"  # generic operations and reports, answered by result
+DATABASE_TASK = "omninode.database_operation"  # one of them, from any other producer
 EXECUTE_INTENTS_TASK = "omninode.execute_intents"
 ENSURE_PARTITIONS_TASK = "omninode.ensure_partitions"
 FLEET_STATE_COMMAND = "fleet_state"  # remote control: what a worker says of itself
@@ -33,7 +35,8 @@ TASK_QUEUES = {
     EXECUTE_INTENTS_TASK: INTENTS_QUEUE,
     INTENT_BATCH_TASK: INTENTS_QUEUE,
     QUERY_BATCH_TASK: QUERIES_QUEUE,
-    "omninode.database_operation": QUERIES_QUEUE,
+    DATABASE_BATCH_TASK: QUERIES_QUEUE,
+    DATABASE_TASK: QUERIES_QUEUE,
     "omninode.*": HOUSEKEEPING_QUEUE,
 }
 

@@ -15,7 +15,13 @@ from pydantic import ValidationError
 
 from omninode_bridge.address import RESULT_SCHEMES, masked, scheme
 from omninode_bridge.backoff import RESEND, Backoff
-from omninode_bridge.broker import INTENT_BATCH_TASK, PERSIST_BATCH_TASK, QUERY_BATCH_TASK, queue_of
+from omninode_bridge.broker import (
+    DATABASE_BATCH_TASK,
+    INTENT_BATCH_TASK,
+    PERSIST_BATCH_TASK,
+    QUERY_BATCH_TASK,
+    queue_of,
+)
 from omninode_bridge.buffer import Buffer
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import OnexError, invalid
@@ -38,6 +44,7 @@ TAKEN_TYPES = {
     PERSIST_BATCH_TASK: (*PERSIST_TYPES, "record_event"),
     INTENT_BATCH_TASK: INTENT_TYPES,
     QUERY_BATCH_TASK: ("answer_query",),
+    DATABASE_BATCH_TASK: ("database_operation",),
 }
 _TAKEN_CLASSES = {
     task: frozenset({Refusal, *(OPERATION_CLASSES[name] for name in names)}) for task, names in TAKEN_TYPES.items()

@@ -273,6 +273,14 @@ class AnswerQueryData(Data):
     query: JsonObject
 
 
+class DatabaseOperationData(Data):
+    """A generic operation or a report, as `persistence.models.request_of` gives it; the store checks all of it."""
+
+    OPERATION_TYPE: ClassVar[str] = "database_operation"
+
+    request: JsonObject
+
+
 class Operation(BaseModel):
     """Something that happened, with an id under which it counts once, however often it arrives.
 
@@ -378,6 +386,13 @@ class AnswerQuery(Operation):
     data: AnswerQueryData
 
 
+class DatabaseOperation(Operation):
+    """A generic operation or a report. Somebody waits for its answer."""
+
+    operation_type: Literal["database_operation"] = "database_operation"
+    data: DatabaseOperationData
+
+
 PERSIST_TYPES = (
     "persist_workflow_execution",
     "persist_workflow_step",
@@ -400,6 +415,7 @@ OPERATION_CLASSES: dict[str, type[Operation]] = {
     "persist_fsm_transition_intent": PersistFsmTransitionIntent,
     "recover_fsm_states": RecoverFsmStates,
     "answer_query": AnswerQuery,
+    "database_operation": DatabaseOperation,
 }
 BLOCKS: dict[str, str] = {
     OPERATION_CLASSES[name].model_fields["data"].annotation.BLOCK: name  # type: ignore[union-attr]  # a Data class

@@ -11,7 +11,8 @@ class Outcome(NamedTuple):
 
     `applied` and `duplicate` both mean that the effect is in the database, once. A `refused` one has a code of
     `EnumCoreErrorCode` and a message that names the field; its payload is kept in `dead_letters`.
-    `detail` is what an intent's answer tells beyond that: whether its event is on the bus, what was recovered.
+    `detail` is what an intent's answer tells beyond that: whether its event is on the bus, what was recovered. Of a
+    database operation it is the whole answer; a refused one is no dead letter, because its caller has it.
     """
 
     operation_id: UUID

@@ -23,6 +23,10 @@ class Engine(Protocol):
         """
         ...
 
+    def state(self) -> dict[str, Any]:
+        """How that way is: `breaker`, `pool` and more; plain values."""
+        ...
+
     @property
     def settled_total(self) -> int:
         """Operations counted so far."""

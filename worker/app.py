@@ -7,18 +7,19 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.worker.components import Hub
 
+import tasks.database
 import tasks.housekeeping
 import tasks.intents
 import tasks.persist
 import tasks.queries
 from omninode_bridge.broker import celery_settings
 from store.apply import Limits
+from store.breaker import Breaker, BreakerConfig
+from store.pool import Pool, PoolConfig
 from tasks.recovery import RecoveryBounds
-from worker.breaker import Breaker, BreakerConfig
 from worker.bus.limits import max_message_bytes
 from worker.consuming import Consuming
 from worker.gate import Gate
-from worker.pool import Pool, PoolConfig
 from worker.schedule import beat_schedule
 from worker.settings import Settings, settings
 
@@ -51,6 +52,7 @@ def make_app(settings: Settings) -> FleetApp:
     tasks.persist.register(app, app.gate)
     tasks.intents.register(app, app.gate, recovery_bounds(settings))
     tasks.queries.register(app, app.gate, max_bytes=max_message_bytes(settings) - REPLY_MARGIN_BYTES)
+    tasks.database.register(app, app.gate)
     tasks.housekeeping.register(
         app, app.gate, days_back=settings.partitions_days_back, days_ahead=settings.partitions_days_ahead
     )

@@ -24,6 +24,12 @@ COMMANDS = {
     "ingest": ("worker.cli_ingest:ingest_command", "Submit bus records from a file and wait for their confirmation."),
     "consume": ("worker.cli_consume:consume_command", "Read bridge events from the event bus into the fleet."),
     "publish": ("worker.cli_publish:publish_command", "Put records from a file on the event bus, to try it by hand."),
+    "trace": ("worker.cli_queries:trace_command", "One workflow, whole: steps, transitions, stamps, events."),
+    "failed": ("worker.cli_queries:failed_command", "Workflows that failed lately, and why."),
+    "stats": ("worker.cli_queries:stats_command", "A namespace in numbers."),
+    "session": ("worker.cli_queries:session_command", "The events of a session, and the time between them."),
+    "nodes": ("worker.cli_queries:nodes_command", "The nodes that are there and healthy."),
+    "report": ("worker.cli_queries:report_command", "Any report by its name, such as step_timing."),
     "dlq": ("worker.cli_dlq:dlq_command", "Work on dead letters: what was refused, and why."),
 }
 

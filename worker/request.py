@@ -13,6 +13,7 @@ from celery import Task
 from celery.worker.request import Request
 
 from omninode_bridge.broker import (
+    DATABASE_BATCH_TASK,
     DEFAULT_QUEUE,
     EXECUTE_INTENTS_TASK,
     INTENT_BATCH_TASK,
@@ -28,7 +29,8 @@ _SUMMARY = re.compile(r"\d{1,5} operations?(: \d{1,5} [a-z_]{1,40}(, \d{1,5} [a-
 _NAME = re.compile(r"[a-z_]{1,40}")
 RESULT_CHARS = 120  # "{'operations': 250, 'applied': 250, 'rest': []}" and a little
 OTHER = "other"
-_LIST_TASKS = (PERSIST_BATCH_TASK, INTENT_BATCH_TASK, EXECUTE_INTENTS_TASK, QUERY_BATCH_TASK)  # of no one type
+# Tasks whose operations are of no one type.
+_LIST_TASKS = (PERSIST_BATCH_TASK, INTENT_BATCH_TASK, EXECUTE_INTENTS_TASK, QUERY_BATCH_TASK, DATABASE_BATCH_TASK)
 
 
 class FleetRequest(Request):  # type: ignore[misc]  # celery has no types
