@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from tests.acceptance.adapters import adapter as adapter
 from tests.conftest import Stack
 from tests.streams import TABLES
 

@@ -22,6 +22,7 @@ SAID = (  # what each program prints, in the README's order
     "status='applied'",
     "'applied': 1",
     "True omninode_bridge.reducer.events.batch_processed",
+    "IDLE 1000 2",
 )
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -1,0 +1,179 @@
+"""What each report reads, on tables that have grown: rows in proportion to its answer, by index, whoever planned it."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from store.statements import statement, statement_names
+from tests.conftest import VERSIONS
+from tests.factories import store_connection
+from tests.servers import PostgresServer
+
+Conn = psycopg.Connection[Any]
+Plan = dict[str, Any]
+ROWS = 100_000
+AN_HOUR = timedelta(hours=1)
+SESSION = UUID(int=1)
+WORKFLOW = UUID(int=777)
+DESCENTS = 100  # pages on the way down to where a scan begins, once in each of 15 partitions
+BOUNDS = {"rows_limit": 100, "bytes_limit": 1 << 20}
+
+# One row every 8 s, so that 450 are of the last hour; an id carries its row's time.
+AT = "now() - i * interval '8 s'"
+MILLIS = f"lpad(to_hex((extract(epoch from {AT}) * 1000)::bigint), 12, '0')"
+ID = f"({MILLIS} || '70008000' || lpad(to_hex(i), 12, '0'))::uuid"
+UUID_OF_I = "lpad(to_hex(i), 32, '0')::uuid"
+TABLES = {
+    "workflow_executions": (
+        "id, correlation_id, current_state, namespace, started_at, completed_at, created_at",
+        f"{UUID_OF_I}, lpad(to_hex(i), 32, '0')::uuid, case when i % 50 = 0 then 'FAILED' else 'COMPLETED' end, "
+        f"'ns-' || i % 500, {AT}, case when i % 500 = 0 then null else {AT} end, {AT}",
+    ),
+    "workflow_steps": (
+        "id, workflow_id, step_name, step_order, status, execution_time_ms, created_at",
+        f"{ID}, lpad(to_hex(i / 5 + 1), 32, '0')::uuid, 'step-' || i % 5, i % 5, 'COMPLETED', i % 1000, {AT}",
+    ),
+    "fsm_transitions": (
+        "id, entity_id, entity_type, from_state, to_state, transition_event, transition_at",
+        f"{ID}, lpad(to_hex(i / 5 + 1), 32, '0')::uuid, 'workflow_execution', 'PROCESSING', "
+        f"case when i % 50 = 0 then 'FAILED' else 'COMPLETED' end, 'e', {AT}",
+    ),
+    "metadata_stamps": (
+        "id, workflow_id, file_hash, stamp_data, namespace, created_at, file_metadata, intelligence_data",
+        f"{ID}, {UUID_OF_I}, case when i % 100 = 0 then 'e3b0' else to_hex(i) end, '{{}}', 'ns-' || i % 500, {AT}, "
+        "jsonb_build_object('size', i), "
+        "case when i % 10 = 0 then jsonb_build_object('kind', 'k' || i % 2000) else '{}' end",
+    ),
+    "event_logs": (
+        "id, event_type, correlation_id, session_id, payload, created_at",
+        f"{ID}, 'type-' || i % 7, lpad(to_hex(i / 5 + 1), 32, '0')::uuid, "
+        f"case when i % 10 = 0 then '{SESSION}' when i % 2 = 0 then {ID} end, "
+        f"case when i % 50 = 0 then '{{\"error\": \"e\"}}'::jsonb else '{{}}' end, {AT}",
+    ),
+    "bridge_states": (
+        "bridge_id, namespace, current_fsm_state, node_type",
+        f"{UUID_OF_I}, 'ns-' || i % 500, case when i % 1000 = 0 then 'AGGREGATING' else 'IDLE' end, 'reducer'",
+    ),
+    "node_registrations": (
+        "node_id, node_type, health_status, last_heartbeat",
+        "'node-' || i, 'type-' || i % 20, case when i % 100 = 0 then 'HEALTHY' else 'OFFLINE' end, now()",
+    ),
+}
+
+# name -> what is asked, how many rows may be read for it. In an hour are 450 rows of each table.
+QUESTIONS: dict[str, tuple[dict[str, Any], int]] = {
+    "report_workflow_by_correlation_id": ({"id": WORKFLOW}, 1),
+    "report_workflow_by_id": ({"id": WORKFLOW}, 1),
+    "report_trace_steps": ({"workflow_id": WORKFLOW, **BOUNDS}, 5),
+    "report_trace_transitions": ({"ids": [WORKFLOW], **BOUNDS}, 5),
+    "report_trace_stamps": ({"workflow_id": WORKFLOW, **BOUNDS}, 1),
+    "report_trace_events": ({"ids": [WORKFLOW], **BOUNDS}, 5),
+    "report_failed_workflows": ({"within": AN_HOUR, **BOUNDS}, 12),
+    "report_step_timing": ({"within": AN_HOUR, "rows_limit": 100}, 460),
+    "report_transition_failures": ({"within": AN_HOUR, "rows_limit": 100}, 12),
+    "report_session_events": ({"session_id": SESSION, "within": AN_HOUR, **BOUNDS}, 50),
+    "report_events_with_error": ({"within": AN_HOUR, **BOUNDS}, 12),
+    "report_node_types": ({}, 60),
+    "report_healthy_nodes": (
+        {"types": ["type-0"], "max_age": AN_HOUR, "rows_limit": 2000, "bytes_limit": 1 << 20},
+        1000,
+    ),
+    "report_active_bridge_states": ({}, 100),
+    "report_stamps_by_hash": (
+        {"file_hash": "e3b0", "rows_limit": 10, "bytes_limit": 1 << 20},
+        40,
+    ),  # ties: 32 at a time
+    "report_stamps_with": ({"intelligence": Jsonb({"kind": "k0"}), **BOUNDS}, 50),
+    "report_namespace_stamps": ({"namespace": "ns-1"}, 200),
+    "report_namespace_bridges": ({"namespace": "ns-1"}, 200),
+    "report_namespace_workflows": ({"namespace": "ns-1"}, 200),
+}
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def grown(request: pytest.FixtureRequest, postgres_servers: Mapping[str, PostgresServer]) -> Iterator[Conn]:
+    if request.param not in postgres_servers:
+        pytest.skip(f"no PostgreSQL {request.param} here")
+    server = postgres_servers[request.param]
+    with store_connection(server.create_migrated("report_plans")) as conn:
+        conn.execute("select ensure_partitions(12, 1)")
+        for table, (columns, values) in TABLES.items():
+            conn.execute(
+                f"insert into {table} ({columns}) select {values} from generate_series(1, {ROWS}) as i".encode()
+            )
+        for table in TABLES:  # what autovacuum does
+            conn.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier(table)))
+        yield conn
+    server.drop_database("report_plans")
+
+
+def bound(conn: Conn, name: str, parameters: dict[str, Any]) -> Plan:
+    """The plan that is made when the values are known."""
+    return explained(conn, b"explain (analyze, buffers, format json) " + statement(name).encode(), parameters)
+
+
+def generic(conn: Conn, name: str, parameters: dict[str, Any]) -> Plan:
+    """The plan that a prepared statement keeps for any values."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement(name))))
+    text = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", statement(name))
+    conn.execute("set plan_cache_mode to force_generic_plan")
+    conn.execute(f"prepare asked as {text}".encode())
+    try:
+        values = sql.SQL(", ").join([sql.Literal(parameters[one]) for one in names])
+        call = sql.SQL("execute asked ({})" if names else "execute asked").format(values)
+        return explained(conn, sql.SQL("explain (analyze, buffers, format json) ") + call)
+    finally:
+        conn.execute("deallocate asked")
+        conn.execute("reset plan_cache_mode")
+
+
+def explained(conn: Conn, query: Any, parameters: dict[str, Any] | None = None) -> Plan:
+    ((plans,),) = conn.execute(query, parameters).fetchall()
+    return cast(Plan, plans[0]["Plan"])
+
+
+def nodes(plan: Plan) -> Iterator[Plan]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def rows_read(plan: Plan) -> float:
+    """Rows of tables, or entries of bitmaps where those are more; with what was then thrown away."""
+    of_tables = [node for node in nodes(plan) if "Relation Name" in node]
+    of_bitmaps = [node for node in nodes(plan) if node["Node Type"] == "Bitmap Index Scan"]
+    read = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return max(
+        sum(float(node["Actual Loops"]) * sum(float(node.get(kind, 0)) for kind in read) for node in scans)
+        for scans in (of_tables, of_bitmaps)
+    )
+
+
+def blocks_read(plan: Plan) -> int:
+    """Pages of tables and indexes: what an index is walked for without finding anything is seen here alone."""
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+def test_every_statement_of_a_report_is_looked_at() -> None:
+    assert sorted(QUESTIONS) == [name for name in statement_names() if name.startswith("report_")]
+
+
+@pytest.mark.parametrize("planned", [bound, generic])
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_report_reads_no_more_than_it_answers_from(
+    grown: Conn, name: str, planned: Callable[[Conn, str, dict[str, Any]], Plan]
+) -> None:
+    parameters, most = QUESTIONS[name]
+    plan = planned(grown, name, parameters)
+    shown = json.dumps(plan, indent=1)
+    assert not [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"], shown
+    assert 0 < rows_read(plan) <= most, shown
+    assert blocks_read(plan) <= most + DESCENTS, shown
