@@ -63,7 +63,7 @@ test: setup ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup ## rates and latencies beside what is wanted of them; leave the machine alone meanwhile
-	$(BIN)/python -m benchmarks.intents $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 run: setup ## the whole fleet on this machine, with a demonstration load; Ctrl-C ends it
 	$(BIN)/fleet demo $(if $(RUN_SECONDS),--seconds $(RUN_SECONDS) --exit,--seconds 20)

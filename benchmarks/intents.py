@@ -1,23 +1,18 @@
-"""Intents through the fleet, events to the bus, recovery: rates and latencies beside what is wanted of them.
+"""Intents through the fleet, events to the bus, recovery.
 
-    python -m benchmarks.intents [--seconds N] [--rounds N] [NAME ...]
-
-Everything runs on this machine: callers, broker, PostgreSQL, two workers, a relay, and here a reader of the bus. A
-latency is what a caller waits for its answer; of PublishEvent to bus, from the call to the reader that has the event.
+A latency is what a caller waits for its answer; of PublishEvent to bus, from the call to the reader that has the event.
 """
 
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Event, Thread
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
-import click
-
-from benchmarks.fleet import fleet
+from benchmarks.figures import Measurement, Seen, latency, percentile
 from omninode_bridge import StoreEffect
 from omninode_bridge.clock import uuid7
 from omninode_bridge.operation import PublishEventData, operation_of
@@ -30,14 +25,6 @@ from worker.settings import Settings
 
 Intent = dict[str, Any]
 CALLERS = 32
-
-
-class Seen(NamedTuple):
-    """One line of the result; milliseconds or a second's worth."""
-
-    what: str
-    figure: str
-    wanted: str
 
 
 def publish_event() -> Intent:
@@ -123,15 +110,6 @@ def _mixed(number: int) -> Intent:
     return (publish_event, persist_state, persist_fsm_transition)[number % 3]()
 
 
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
-def _latency(what: str, latencies: list[float], rate: float, wanted: str) -> Seen:
-    p50, p95 = percentile(latencies, 0.5), percentile(latencies, 0.95)
-    return Seen(f"{what}, {rate:,.0f}/s", f"p50 {p50:.1f} ms, p95 {p95:.1f} ms", wanted)
-
-
 def mixed_rate(variables: dict[str, str], seconds: float) -> list[Seen]:
     """Mixed intents: as many as go, and then a thousand a second."""
 
@@ -141,7 +119,7 @@ def mixed_rate(variables: dict[str, str], seconds: float) -> list[Seen]:
             most = await _flat_out(effect, _mixed, seconds=seconds)
             latencies, rate = await _at_a_rate(effect, _mixed, per_s=1000, seconds=seconds)
         flat_out = Seen(f"mixed intents, {CALLERS} callers of lists of 10", f"{most:,.0f} intents/s", ">= 1,000/s")
-        return [flat_out, _latency("mixed intents", latencies, rate, "1,000/s, p95 < 50 ms")]
+        return [flat_out, latency("mixed intents", latencies, rate, "1,000/s, p95 < 50 ms")]
 
     return asyncio.run(run())
 
@@ -159,7 +137,7 @@ def _alone(variables: dict[str, str], what: str, make: Callable[[], Intent], sec
         async with StoreEffect.from_environment(variables) as effect:
             await effect.execute_intent(make())
             latencies, rate = await _at_a_rate(effect, lambda number: make(), per_s=200, seconds=seconds)
-        return [_latency(what, latencies, rate, wanted)]
+        return [latency(what, latencies, rate, wanted)]
 
     return asyncio.run(run())
 
@@ -192,7 +170,7 @@ def publish_latency(variables: dict[str, str], seconds: float) -> list[Seen]:
     reader.join()
     missing = len(called.keys() - arrived.keys())
     latencies = [(arrived[one] - at) * 1000 for one, at in called.items() if one in arrived]
-    lines = [_latency("PublishEvent to event on the bus", latencies, rate, "500/s, p95 < 30 ms")]
+    lines = [latency("PublishEvent to event on the bus", latencies, rate, "500/s, p95 < 30 ms")]
     return lines + ([Seen("events that did not arrive", str(missing), "0")] if missing else [])
 
 
@@ -259,7 +237,7 @@ def _settings(variables: dict[str, str]) -> Settings:
     return Settings.load(database_url=variables["OMNINODE_DATABASE_URL"], broker_url=variables["OMNINODE_BROKER_URL"])
 
 
-MEASUREMENTS: dict[str, Callable[[dict[str, str], float], list[Seen]]] = {
+MEASUREMENTS: dict[str, Measurement] = {
     "mixed": mixed_rate,
     "state": persist_state_latency,
     "fsm": fsm_latency,
@@ -267,21 +245,3 @@ MEASUREMENTS: dict[str, Callable[[dict[str, str], float], list[Seen]]] = {
     "relay": relay_rate,
     "recovery": recovery_latency,
 }
-Run = Callable[[], Coroutine[Any, Any, list[Seen]]]
-
-
-@click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(MEASUREMENTS)))
-@click.option("--seconds", default=10.0, show_default=True, help="Length of one measurement.")
-@click.option("--rounds", default=1, show_default=True, help="How often each is made; the machine is noisy.")
-def main(names: tuple[str, ...], seconds: float, rounds: int) -> None:
-    """Measure, and print one line for each."""
-    with fleet("--workers", "2", "--no-beat") as variables:
-        for _ in range(rounds):
-            for name in names or MEASUREMENTS:
-                for seen in MEASUREMENTS[name](variables, seconds):
-                    click.echo(f"{seen.what:<55} {seen.figure:<32} wanted {seen.wanted}")
-
-
-if __name__ == "__main__":
-    main()
