@@ -14,11 +14,12 @@ import tasks.persist
 import tasks.queries
 from omninode_bridge.broker import celery_settings
 from store.apply import Limits
-from store.breaker import Breaker, BreakerConfig
-from store.pool import Pool, PoolConfig
+from store.breaker import Breaker
+from store.pool import Pool
 from tasks.recovery import RecoveryBounds
 from worker.bus.limits import max_message_bytes
 from worker.consuming import Consuming
+from worker.database import breaker_config, pool_config
 from worker.gate import Gate
 from worker.schedule import beat_schedule
 from worker.settings import Settings, settings
@@ -102,31 +103,8 @@ def recovery_bounds(settings: Settings) -> RecoveryBounds:
 
 def make_gate(settings: Settings) -> Gate:
     return Gate(
-        pool=Pool(
-            PoolConfig(
-                database_url=settings.database_url,
-                application_name="omninode-bridge-fleet",
-                min_size=settings.pool_min_size,
-                max_size=settings.pool_max_size,
-                timeout_ms=settings.pool_timeout_ms,
-                connect_timeout_s=settings.connect_timeout_s,
-                statement_timeout_ms=settings.statement_timeout_ms,
-                lock_timeout_ms=settings.lock_timeout_ms,
-                idle_in_transaction_timeout_ms=settings.idle_in_transaction_timeout_ms,
-                exhaustion_threshold_percent=settings.pool_exhaustion_percent,
-            )
-        ),
-        breaker=Breaker(
-            BreakerConfig(
-                failure_threshold=settings.breaker_failure_threshold,
-                window_s=settings.breaker_window_s,
-                open_s=settings.breaker_open_s,
-                probe_interval_s=settings.breaker_probe_interval_s,
-                half_open_max_calls=settings.breaker_half_open_max_calls,
-                half_open_successes=settings.breaker_half_open_successes,
-            ),
-            now=time.monotonic(),
-        ),
+        pool=Pool(pool_config(settings, "omninode-bridge-fleet")),
+        breaker=Breaker(breaker_config(settings), now=time.monotonic()),
         limits=Limits(
             future_limit=timedelta(seconds=settings.future_limit_s),
             horizon=timedelta(days=settings.ledger_horizon_days),

@@ -4,13 +4,13 @@ import os
 import signal
 import socket
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from store.breaker import BreakerConfig
-from store.pool import PoolConfig
 from worker.bus import open_bus
+from worker.database import breaker_config, pool_config
 from worker.logs import configure
 from worker.relay import FAILED_ROUNDS, Relay, RelayConfig
 from worker.settings import Settings
@@ -26,7 +26,7 @@ def relay_command(bus: str | None, name: str | None) -> None:
     with closing(open_bus(settings)) as opened:
         configure(level=settings.log_level, form=settings.log_format)
         config = relay_config(settings, name or f"{socket.gethostname()}-{os.getpid()}")
-        relay = Relay(config, database_config(settings), opened)
+        relay = Relay(config, pool_config(settings, "omninode-bridge-fleet relay"), opened)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relay.stop())
         relay.run()
@@ -38,24 +38,10 @@ def relay_config(settings: Settings, name: str) -> RelayConfig:
         batch_events=settings.relay_batch,
         sweep_s=settings.relay_sweep_s,
         bus_timeout_s=settings.bus_timeout_s,
-        breaker=BreakerConfig(
+        breaker=replace(
+            breaker_config(settings),
             failure_threshold=FAILED_ROUNDS,
             # Each of these rounds may take the bus's whole time, and its dead letters as much again, twice.
             window_s=settings.breaker_window_s + FAILED_ROUNDS * 3 * settings.bus_timeout_s,
-            open_s=settings.breaker_open_s,
-            probe_interval_s=settings.breaker_probe_interval_s,
-            half_open_max_calls=settings.breaker_half_open_max_calls,
-            half_open_successes=settings.breaker_half_open_successes,
         ),
-    )
-
-
-def database_config(settings: Settings) -> PoolConfig:
-    return PoolConfig(
-        database_url=settings.database_url,
-        application_name="omninode-bridge-fleet relay",
-        connect_timeout_s=settings.connect_timeout_s,
-        statement_timeout_ms=settings.statement_timeout_ms,
-        lock_timeout_ms=settings.lock_timeout_ms,
-        idle_in_transaction_timeout_ms=settings.idle_in_transaction_timeout_ms,
     )
