@@ -1,10 +1,8 @@
 """`fleet dlq list|show|retry|discard`."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from uuid import UUID
 
 import click
@@ -15,11 +13,10 @@ from rich.table import Table
 from omninode_bridge.errors import OnexError
 from store import letters
 from store.batch import Limits
-from store.connection import connection
 from store.letters import Letter, LetterStatus
+from worker.cli_connection import Connection, command_connection
 from worker.settings import Settings
 
-Connection = Any  # psycopg stays in the store
 STATUSES = ("open", "retried", "discarded", "all")
 
 
@@ -36,7 +33,7 @@ def dlq_command() -> None:
 def list_command(status: str, code: str | None, rows_limit: int, as_json: bool) -> None:
     """The newest dead letters."""
     wanted: LetterStatus | None = None if status == "all" else status  # type: ignore[assignment]  # click.Choice
-    with _connection() as conn:
+    with command_connection() as conn:
         found = letters.list_letters(conn, status=wanted, code=code, rows_limit=rows_limit)
     if as_json:
         for letter in found:
@@ -67,7 +64,7 @@ def list_command(status: str, code: str | None, rows_limit: int, as_json: bool) 
 @click.option("--payload-only", is_flag=True, help="Only the payload, to be repaired and given to retry.")
 def show_command(id_: UUID, digest: str | None, payload_only: bool) -> None:
     """One dead letter, whole, as JSON."""
-    with _connection() as conn:
+    with command_connection() as conn:
         letter = letters.find(conn, id_, digest)
     click.echo(letter.payload if payload_only else _json(letter, indent=True))
 
@@ -87,7 +84,7 @@ def retry_command(
     settings = Settings.load(require=["database_url"])
     limits = Limits(future_limit=timedelta(seconds=settings.future_limit_s), environment=settings.environment)
     repaired = payload.read().decode() if payload is not None else None
-    with _connection() as conn:
+    with command_connection() as conn:
         failed = 0
         for letter in _chosen(conn, ids, digest, every=every, code=code):
             try:
@@ -107,7 +104,7 @@ def retry_command(
 @click.option("--code", help="With --all: only letters of this code.")
 def discard_command(ids: tuple[UUID, ...], digest: str | None, every: bool, code: str | None) -> None:
     """Say that letters need no more work; their rows stay."""
-    with _connection() as conn:
+    with command_connection() as conn:
         for letter in _chosen(conn, ids, digest, every=every, code=code):
             letters.discard(conn, letter)
             click.echo(f"{letter.id} discarded")
@@ -122,16 +119,6 @@ def _chosen(
         listed = letters.list_letters(conn, code=code, rows_limit=1_000_000)
         return [letters.find(conn, letter.id, letter.digest) for letter in listed]
     return [letters.find(conn, id_, digest) for id_ in ids]
-
-
-@contextmanager
-def _connection() -> Iterator[Connection]:
-    settings = Settings.load(require=["database_url"])
-    try:
-        with connection(settings.database_url) as conn:
-            yield conn
-    except OnexError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _json(letter: Letter, *, indent: bool = False) -> str:

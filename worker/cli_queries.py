@@ -1,24 +1,19 @@
 """`fleet trace|stats|failed|session|nodes|report`: questions to the database, answered on the terminal."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TextIO
 from uuid import UUID
 
 import click
 import orjson
 
-from omninode_bridge.errors import OnexError
 from omninode_bridge.persistence.models import MAX_LIMIT
 from store import queries, reports
-from store.connection import connection
 from store.report_parameters import NUMBERS
 from worker import report_pages
+from worker.cli_connection import command_connection
 from worker.report_tables import console
-from worker.settings import Settings
 from worker.timeline import page
 
-Connection = Any  # psycopg stays in the store
 TIMEOUT_MS = 30_000  # somebody waits in front of it, and may stop it
 MAX_BYTES = 64 << 20
 
@@ -108,7 +103,7 @@ def _parameter(word: str) -> tuple[str, Any]:
 
 
 def _ask(name: str, **parameters: Any) -> dict[str, Any]:
-    with _connection() as conn:
+    with command_connection() as conn:
         return reports.ask(conn, name, parameters, timeout_ms=TIMEOUT_MS)
 
 
@@ -122,18 +117,8 @@ def _all_nodes(node_type: str | None) -> dict[str, Any]:
         "limit": MAX_LIMIT,
         "strict_jsonb_validation": False,  # to be looked at, whatever a node has written
     }
-    with _connection() as conn:
+    with command_connection() as conn:
         return queries.read(conn, question, timeout_ms=TIMEOUT_MS, max_bytes=MAX_BYTES)[0]
-
-
-@contextmanager
-def _connection() -> Iterator[Connection]:
-    settings = Settings.load(require=["database_url"])
-    try:
-        with connection(settings.database_url) as conn:
-            yield conn
-    except OnexError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _show(name: str, answer: dict[str, Any], *, as_json: bool) -> None:
