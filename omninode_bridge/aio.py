@@ -1,14 +1,14 @@
 """The client's asyncio face: the same, with waiting that leaves the loop free."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
 from uuid import UUID
 
 from omninode_bridge.client import CLOSE_TIMEOUT_S, ClientStats, FleetClient, logger
-from omninode_bridge.errors import OnexError
+from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.handle import Handle
 from omninode_bridge.operation import Data
 from omninode_bridge.wire import Item
@@ -28,6 +28,21 @@ class ClientOptions(TypedDict, total=False):
     max_in_flight: int
     task: str
     queue: str | None
+
+
+def options_of(environ: Mapping[str, str]) -> tuple[str, ClientOptions]:
+    """The broker's URL and the options that these variables name: OMNINODE_BROKER_URL, and optionally
+    OMNINODE_RESULT_BACKEND_URL and OMNINODE_BROKER_KEY_PREFIX.
+
+    Raises OnexError VALIDATION_ERROR for a missing one, by name.
+    """
+    broker_url = environ.get("OMNINODE_BROKER_URL", "")
+    if not broker_url:
+        raise invalid("OMNINODE_BROKER_URL: missing")
+    return broker_url, {
+        "result_backend_url": environ.get("OMNINODE_RESULT_BACKEND_URL") or None,
+        "key_prefix": environ.get("OMNINODE_BROKER_KEY_PREFIX", ""),
+    }
 
 
 class AsyncFleetClient:

@@ -11,10 +11,10 @@ from typing import Self, Unpack
 from uuid import UUID
 
 from omninode_bridge import rollout
-from omninode_bridge.aio import AsyncFleetClient, ClientOptions
+from omninode_bridge.aio import AsyncFleetClient, ClientOptions, options_of
 from omninode_bridge.broker import INTENT_BATCH_TASK
 from omninode_bridge.client import CLOSE_TIMEOUT_S, ClientStats
-from omninode_bridge.errors import OnexError, invalid
+from omninode_bridge.errors import OnexError
 from omninode_bridge.handle import Handle
 from omninode_bridge.intent_plan import must_succeed, plan
 from omninode_bridge.intent_results import SKIPPED, ModelFSMResult, ModelIntentResult, ModelPublishResult, result_of
@@ -50,14 +50,8 @@ class StoreEffect:
 
         Raises OnexError VALIDATION_ERROR for a missing or wrong one, by name.
         """
-        broker_url = environ.get("OMNINODE_BROKER_URL", "")
-        if not broker_url:
-            raise invalid("OMNINODE_BROKER_URL: missing")
-        given: ClientOptions = {
-            "result_backend_url": environ.get("OMNINODE_RESULT_BACKEND_URL") or None,
-            "key_prefix": environ.get("OMNINODE_BROKER_KEY_PREFIX", ""),
-            **options,
-        }
+        broker_url, named = options_of(environ)
+        given: ClientOptions = {**named, **options}
         return cls(broker_url, share=environ.get(rollout.VARIABLE) or False, **given)
 
     # ---- executing ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from omninode_bridge.aio import AsyncFleetClient, ClientOptions
+from omninode_bridge.aio import AsyncFleetClient, ClientOptions, options_of
 from omninode_bridge.broker import DATABASE_BATCH_TASK
 from omninode_bridge.client import CLOSE_TIMEOUT_S, ClientStats
 from omninode_bridge.clock import uuid7
@@ -48,14 +48,8 @@ class FleetDatabaseAdapter(DatabaseAdapter):
 
         Raises OnexError VALIDATION_ERROR for a missing or wrong one, by name.
         """
-        broker_url = environ.get("OMNINODE_BROKER_URL", "")
-        if not broker_url:
-            raise invalid("OMNINODE_BROKER_URL: missing")
-        given: ClientOptions = {
-            "result_backend_url": environ.get("OMNINODE_RESULT_BACKEND_URL") or None,
-            "key_prefix": environ.get("OMNINODE_BROKER_KEY_PREFIX", ""),
-            **options,
-        }
+        broker_url, named = options_of(environ)
+        given: ClientOptions = {**named, **options}
         return cls(broker_url, timeout_s=timeout_s, **given)
 
     async def shutdown(self, timeout_s: float | None = CLOSE_TIMEOUT_S) -> None:
