@@ -25,7 +25,6 @@ from omninode_bridge.persistence.calls import (
     checked_id,
     checked_text,
     checked_updates,
-    not_found,
     row_of,
     written_row,
 )
@@ -53,8 +52,7 @@ async def create_bridge_state(
     call = _call("create_bridge_state", node, correlation_id, bridge_id, namespace)
     with call.errors():
         given = {
-            "bridge_id": checked_id("bridge_id", bridge_id),
-            "namespace": checked_text("namespace", namespace),
+            **_whole_key(bridge_id, namespace),
             "current_fsm_state": checked_text("current_fsm_state", current_fsm_state),
             "total_workflows_processed": total_workflows_processed,
             "total_items_aggregated": total_items_aggregated,
@@ -84,10 +82,7 @@ async def upsert_bridge_state(
     """The row of this key, made or overwritten. Every argument is written, those left out with their defaults."""
     call = _call("upsert_bridge_state", node, correlation_id, bridge_id, namespace)
     with call.errors():
-        key = {
-            "bridge_id": checked_id("bridge_id", bridge_id),
-            "namespace": checked_text("namespace", namespace),
-        }
+        key = _whole_key(bridge_id, namespace)
         given = {
             **key,
             "current_fsm_state": checked_text("current_fsm_state", current_fsm_state),
@@ -126,7 +121,7 @@ async def update_bridge_state(
     with call.errors():
         key = _key(bridge_id, namespace)
         fields = checked_updates(_TYPE, updates, key)
-        output = await call.write(
+        output = await call.change(
             EnumDatabaseOperationType.UPDATE,
             entity=fields,
             query_filters=key,
@@ -134,8 +129,6 @@ async def update_bridge_state(
             returning=True,
             operation_id=operation_id,
         )
-        if not output.rows_affected:
-            raise not_found("bridge_id: no bridge state has it")
         return written_row(ModelBridgeState, output) or await _read(call, key)
 
 
@@ -183,26 +176,27 @@ async def delete_bridge_state(
     call = _call("delete_bridge_state", node, correlation_id, bridge_id, namespace)
     with call.errors():
         key = _key(bridge_id, namespace)
-        output = await call.write(EnumDatabaseOperationType.DELETE, query_filters=key, operation_id=operation_id)
-        if not output.rows_affected:
-            raise not_found("bridge_id: no bridge state has it")
+        await call.change(EnumDatabaseOperationType.DELETE, query_filters=key, operation_id=operation_id)
         return True
 
 
 def _call(function: str, node: object, correlation_id: object, bridge_id: object, namespace: object) -> Call:
     ids = {"bridge_id": bridge_id, "namespace": namespace, "correlation_id": correlation_id}
-    return Call(function, _TYPE, node, ids, trace="correlation_id")
+    return Call(function, _TYPE, node, ids, trace="correlation_id", missing="bridge_id: no bridge state has it")
 
 
 def _key(bridge_id: object, namespace: object) -> dict[str, Any]:
-    key: dict[str, Any] = {"bridge_id": checked_id("bridge_id", bridge_id)}
-    return key if namespace is None else key | {"namespace": checked_text("namespace", namespace)}
+    return {"bridge_id": checked_id("bridge_id", bridge_id)} if namespace is None else _whole_key(bridge_id, namespace)
+
+
+def _whole_key(bridge_id: object, namespace: object) -> dict[str, Any]:
+    return {"bridge_id": checked_id("bridge_id", bridge_id), "namespace": checked_text("namespace", namespace)}
 
 
 async def _read(call: Call, key: Mapping[str, Any]) -> ModelBridgeState:
-    items = await call.items(query_filters=key, limit=MAX_NAMESPACES_SHOWN + 1, sort_by="namespace", sort_order="asc")
-    if not items:
-        raise not_found("bridge_id: no bridge state has it")
+    items = await call.present_items(
+        query_filters=key, limit=MAX_NAMESPACES_SHOWN + 1, sort_by="namespace", sort_order="asc"
+    )
     rows = [row_of(ModelBridgeState, item) for item in items]
     if len(rows) > 1:
         shown = ", ".join(quoted(row.namespace) for row in rows[:MAX_NAMESPACES_SHOWN])

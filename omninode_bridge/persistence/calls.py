@@ -32,10 +32,18 @@ class Call:
     function  its name, for messages and contexts
     ids       what the call is about and its trace id, by the names that the function has for them
     trace     which of the ids is the trace id
+    missing   what to say where there is no such row
     """
 
     def __init__(
-        self, function: str, entity_type: EnumEntityType, node: object, ids: Mapping[str, object], *, trace: str
+        self,
+        function: str,
+        entity_type: EnumEntityType,
+        node: object,
+        ids: Mapping[str, object],
+        *,
+        trace: str,
+        missing: str,
     ) -> None:
         self.function = function
         self.context = {"operation": function} | {
@@ -46,6 +54,7 @@ class Call:
         self._entity_type = entity_type
         self._node = node
         self._trace = trace, ids[trace]
+        self._missing = missing
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -66,11 +75,25 @@ class Call:
         """The answer to a write. Raises OnexError when it did not succeed."""
         return await self._ask(operation_type, EnumCoreErrorCode.DATABASE_OPERATION_ERROR, fields)
 
+    async def change(self, operation_type: EnumDatabaseOperationType, **fields: Any) -> ModelDatabaseOperationOutput:
+        """The answer to a write of rows that are there. Raises OnexError NOT_FOUND as well, where none is."""
+        output = await self.write(operation_type, **fields)
+        if not output.rows_affected:
+            raise not_found(self._missing)
+        return output
+
     async def items(self, **fields: Any) -> list[Any]:
         """The rows that a query answers. Raises OnexError when it did not succeed."""
         code = EnumCoreErrorCode.DATABASE_QUERY_ERROR
         output = await self._ask(EnumDatabaseOperationType.QUERY, code, fields)
         return list((output.result_data or {}).get("items") or ())
+
+    async def present_items(self, **fields: Any) -> list[Any]:
+        """The same, where there must be one. Raises OnexError NOT_FOUND as well."""
+        items = await self.items(**fields)
+        if not items:
+            raise not_found(self._missing)
+        return items
 
     async def _ask(
         self, operation_type: EnumDatabaseOperationType, code: EnumCoreErrorCode, fields: Mapping[str, Any]

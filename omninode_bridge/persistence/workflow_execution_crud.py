@@ -23,7 +23,6 @@ from omninode_bridge.persistence.calls import (
     checked_id,
     checked_text,
     checked_updates,
-    not_found,
     row_of,
     written_row,
 )
@@ -93,7 +92,7 @@ async def update_workflow_execution(
     with call.errors():
         key = _key(correlation_id)
         fields = checked_updates(_TYPE, updates, key)
-        output = await call.write(
+        output = await call.change(
             EnumDatabaseOperationType.UPDATE,
             entity=fields,
             query_filters=key,
@@ -101,8 +100,6 @@ async def update_workflow_execution(
             returning=True,
             operation_id=operation_id,
         )
-        if not output.rows_affected:
-            raise not_found("correlation_id: no workflow execution has it")
         return written_row(ModelWorkflowExecution, output) or await _read(call, key)
 
 
@@ -149,15 +146,14 @@ async def delete_workflow_execution(
     call = _call("delete_workflow_execution", node, request_correlation_id, correlation_id)
     with call.errors():
         key = _key(correlation_id)
-        output = await call.write(EnumDatabaseOperationType.DELETE, query_filters=key, operation_id=operation_id)
-        if not output.rows_affected:
-            raise not_found("correlation_id: no workflow execution has it")
+        await call.change(EnumDatabaseOperationType.DELETE, query_filters=key, operation_id=operation_id)
         return True
 
 
 def _call(function: str, node: object, request_correlation_id: object, correlation_id: object) -> Call:
     ids = {"correlation_id": correlation_id, "request_correlation_id": request_correlation_id}
-    return Call(function, _TYPE, node, ids, trace="request_correlation_id")
+    missing = "correlation_id: no workflow execution has it"
+    return Call(function, _TYPE, node, ids, trace="request_correlation_id", missing=missing)
 
 
 def _key(correlation_id: object) -> dict[str, Any]:
@@ -165,7 +161,5 @@ def _key(correlation_id: object) -> dict[str, Any]:
 
 
 async def _read(call: Call, key: Mapping[str, Any]) -> ModelWorkflowExecution:
-    items = await call.items(query_filters=key, limit=1)
-    if not items:
-        raise not_found("correlation_id: no workflow execution has it")
+    items = await call.present_items(query_filters=key, limit=1)
     return row_of(ModelWorkflowExecution, items[0])
