@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import OnexError, quoted
+from omninode_bridge.persistence.entities import entity_type_of
 
 Kind = Literal["uuid", "text", "instant", "integer", "number", "json", "texts", "uuids"]
 
@@ -231,7 +232,4 @@ ENTITIES: dict[str, Entity] = {
 
 def entity_of(name: object) -> Entity:
     """Raises OnexError VALIDATION_ERROR that lists the entities there are."""
-    found = ENTITIES.get(name.strip().lower()) if isinstance(name, str) else None
-    if found is None:
-        raise OnexError(EnumCoreErrorCode.VALIDATION_ERROR, "entity_type: not one of " + ", ".join(ENTITIES))
-    return found
+    return ENTITIES[entity_type_of(name)]

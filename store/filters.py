@@ -122,9 +122,9 @@ def _listed(kind: Kind, column: str, value: object) -> list[Any]:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str):
         raise ValueError
-    value.encode()  # a lone surrogate is a ValueError
+    check_json(value)
     return value
 
 

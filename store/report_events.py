@@ -8,8 +8,6 @@ from omninode_bridge.persistence.models import MAX_LIMIT
 from store.report_parameters import MAX_BYTES, Given, check_names, hours_of, limit_of, uuid_of
 from store.statements import statement
 
-FOUND = 100
-
 
 def session_events(conn: Connection[Any], given: Given) -> dict[str, Any]:
     """The events of `session_id` within `time_range_hours`: how many, of which types, over how long, and one by one.
@@ -34,5 +32,5 @@ def session_events(conn: Connection[Any], given: Given) -> dict[str, Any]:
 def events_with_error(conn: Connection[Any], given: Given) -> dict[str, Any]:
     """Events of the last `time_range_hours` whose payload has a member `error`, newest first, at most `limit`."""
     check_names(given, "time_range_hours", "limit")
-    question = {"within": hours_of(given), "rows_limit": limit_of(given, default=FOUND), "bytes_limit": MAX_BYTES}
+    question = {"within": hours_of(given), "rows_limit": limit_of(given), "bytes_limit": MAX_BYTES}
     return {"items": [item for (item,) in conn.execute(statement("report_events_with_error"), question)]}

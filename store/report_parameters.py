@@ -13,6 +13,7 @@ from omninode_bridge.values import check_json
 
 Given = Mapping[str, Any]
 
+FOUND = 100  # rows in an answer, unless more are asked for
 NUMBERS = frozenset({"time_range_hours", "max_age_s", "limit"})  # the parameters that are no text, for command lines
 MAX_HOURS = 10 * 366 * 24
 MAX_AGE_S = MAX_HOURS * 3600
@@ -38,7 +39,11 @@ def text_of(given: Given, name: str, *, max_chars: int) -> str:
     if not isinstance(value, str):
         raise invalid(f"{name}: not text")
     value = value.strip()
-    if not value or len(value) > max_chars or "\0" in value or not _encodes(value):
+    try:
+        check_json(value)
+    except ValueError:
+        value = ""
+    if not 1 <= len(value) <= max_chars:
         raise invalid(f"{name}: not text of 1 to {max_chars} characters")
     return value
 
@@ -53,7 +58,7 @@ def age_of(given: Given, *, default: float) -> timedelta:
     return timedelta(seconds=_number(given, "max_age_s", MAX_AGE_S, default=default))
 
 
-def limit_of(given: Given, *, default: int) -> int:
+def limit_of(given: Given, *, default: int = FOUND) -> int:
     value = _or(given, "limit", default)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
         raise invalid(f"limit: not an integer from 1 to {MAX_LIMIT}")
@@ -89,11 +94,3 @@ def _number(given: Given, name: str, most: float, *, default: float) -> float:
 def _or(given: Given, name: str, default: Any) -> Any:
     value = given.get(name)
     return default if value is None else value
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,8 +7,6 @@ from psycopg import Connection
 from store.report_parameters import MAX_BYTES, Given, check_names, limit_of, object_of, text_of
 from store.statements import statement
 
-FOUND = 100
-
 
 def namespace_stats(conn: Connection[Any], given: Given) -> dict[str, Any]:
     """What `namespace` holds: it reads every stamp and workflow of it, so a large one takes its time.
@@ -46,7 +44,7 @@ def stamps_with(conn: Connection[Any], given: Given) -> dict[str, Any]:
 
 
 def _stamps(conn: Connection[Any], name: str, wanted: dict[str, Any], given: Given) -> dict[str, Any]:
-    bounds = {"rows_limit": limit_of(given, default=FOUND), "bytes_limit": MAX_BYTES}
+    bounds = {"rows_limit": limit_of(given), "bytes_limit": MAX_BYTES}
     return {"items": [item for (item,) in conn.execute(statement(name), wanted | bounds)]}
 
 

@@ -7,8 +7,6 @@ from psycopg import Connection
 from store.report_parameters import MAX_BYTES, Given, check_names, hours_of, limit_of
 from store.statements import statement
 
-FOUND = 100
-
 
 def find_failed_workflows(conn: Connection[Any], given: Given) -> dict[str, Any]:
     """Workflows that failed within `time_range_hours`, the latest first, at most `limit`.
@@ -33,5 +31,5 @@ def transition_failures(conn: Connection[Any], given: Given) -> dict[str, Any]:
 
 def _items(conn: Connection[Any], name: str, given: Given, **bounds: int) -> dict[str, Any]:
     check_names(given, "time_range_hours", "limit")
-    question = {"within": hours_of(given), "rows_limit": limit_of(given, default=FOUND), **bounds}
+    question = {"within": hours_of(given), "rows_limit": limit_of(given), **bounds}
     return {"items": [item for (item,) in conn.execute(statement(name), question)]}
