@@ -1,6 +1,7 @@
 """`fleet ingest` as tests use it, and what its database holds then."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,17 @@ def ingest(stack: Stack, file: Path) -> dict[str, Any]:
     return summary
 
 
-def contents(stack: Stack) -> Mapping[str, Any]:
-    """Every row of every table, as one digest a table."""
+def contents(stack: Stack) -> Mapping[str, Counter[str]]:
+    """Every row of every table, as text."""
     with psycopg.connect(stack.env["OMNINODE_DATABASE_URL"], autocommit=True) as conn:
-        digest = "select md5(coalesce(string_agg(t::text, '' order by t::text), '')) from {} as t"
-        return {table: conn.execute(digest.format(table)).fetchone() for table in TABLES}
+        return {table: Counter(row for (row,) in conn.execute(f"select t::text from {table} as t")) for table in TABLES}
+
+
+def changed(before: Mapping[str, Counter[str]], after: Mapping[str, Counter[str]]) -> list[str]:
+    """The rows that came and went, as lines."""
+    return [
+        f"{sign} {table} {row}"
+        for table in TABLES
+        for sign, rows in (("-", before[table] - after[table]), ("+", after[table] - before[table]))
+        for row in sorted(rows.elements())
+    ]
