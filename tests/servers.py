@@ -22,6 +22,8 @@ from worker.postgres import EmbeddedPostgres
 # A test's data need not outlive the machine.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
 MIGRATED = "template_migrated"
+MEMORY = Path("/dev/shm")  # what mkdtemp makes there is closed to others
+ROOM_BYTES = 4 << 30
 POSTGRES_15_BIN = Path("/usr/lib/postgresql/15/bin")
 
 
@@ -46,7 +48,8 @@ class PostgresServer:
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """Make a database, as a copy of `template` if given; returns its URL."""
-        source = sql.SQL("template {}").format(sql.Identifier(template)) if template else sql.SQL("")
+        copied = sql.SQL("template {} strategy file_copy")
+        source = copied.format(sql.Identifier(template)) if template else sql.SQL("")
         self._execute(sql.SQL("create database {} {}").format(sql.Identifier(name), source))
         return self.url(name)
 
@@ -127,11 +130,13 @@ def _answers(process: subprocess.Popen[bytes], log: Path, check: Callable[[], ob
 
 @contextmanager
 def directory_of_its_own() -> Iterator[Path]:
-    """A directory for the block.
+    """A directory for the block, in memory where there is room.
 
+    A database with its days is a thousand files: 20 ms in memory, half a second on a disk, two thousand times a run.
     Not pytest's own: that is closed to the account that PostgreSQL takes where root cannot unshare.
     """
-    directory = Path(tempfile.mkdtemp(prefix="fleet-test-"))
+    in_memory = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    directory = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=MEMORY if in_memory else None))
     directory.chmod(0o711)
     try:
         yield directory
