@@ -235,6 +235,7 @@ def test_a_relay_that_nobody_nudged_looks_by_itself(database: str, conn: Conn) -
     bus = ScriptedBus()
     with relaying(database, bus):
         arrived(bus, 1)
+        wait_until(lambda: statuses(conn) == {"published": 1}, seconds=5, what="the relay is done with it")
         conn.execute("update event_logs set status = 'pending' where id = %s", (operation.operation_id,))
         arrived(bus, 2)
 
