@@ -1,6 +1,68 @@
 -- The schema that the migrations build, without the partitions of single days. Not run by anything: it is here to be
 -- read, and for the tests to compare with. Made by: python -m migrations.dump_schema
 
+CREATE OR REPLACE FUNCTION clock_text(instant timestamp with time zone, id uuid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select lpad(to_hex(((extract(epoch from instant) + 62135596800) * 1000000)::bigint), 16, '0') || replace(id::text, '-', '')
+$function$;
+
+CREATE OR REPLACE FUNCTION drop_partition(parent text, day date)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET lock_timeout TO '3s'
+ SET enable_seqscan TO 'off'
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+  most_moved constant integer := 1000;
+  name constant text := parent || to_char(day, '"_p"YYYYMMDD');
+  bytes bigint;
+  waiting bigint := 0;
+begin
+  if not has_table_privilege(session_user, 'operations', 'delete') then
+    raise insufficient_privilege using message = 'only a role that may delete operations drops partitions';
+  end if;
+  if parent is null or parent not in ('operations', 'workflow_steps', 'fsm_transitions', 'event_logs') then
+    raise invalid_parameter_value using message = 'parent must be a table that is partitioned by day';
+  end if;
+  if day is null or day >= (now() at time zone 'UTC')::date then
+    raise invalid_parameter_value using message = 'day must be before today';
+  end if;
+
+  perform pg_advisory_xact_lock(hashtextextended('ensure_partitions', 0));
+  if not exists (
+    select from pg_inherits where inhparent = parent::regclass and inhrelid = to_regclass(quote_ident(name))
+  ) then
+    return jsonb_build_object('dropped', false, 'pending', 0);
+  end if;
+  bytes := pg_total_relation_size(name::regclass);
+  execute format('lock table %I, %I in share update exclusive mode', name, parent || '_default');
+
+  perform set_config('lock_timeout', '40ms', true);
+  execute format('lock table only %I in access exclusive mode', parent);
+  execute format('lock table %I in access exclusive mode', name);
+  execute format('lock table %I in access exclusive mode', parent || '_default');
+  if parent = 'event_logs' then
+    execute format(
+      'select count(*) from (select from %I where direction = ''out'' and status = ''pending'' limit %s) as few',
+      name, most_moved + 1) into waiting;
+    if waiting > most_moved then
+      return jsonb_build_object('dropped', false, 'pending', waiting);
+    end if;
+    execute format('alter table event_logs detach partition %I', name);
+    execute format('insert into event_logs select * from %I where direction = ''out'' and status = ''pending''', name);
+  end if;
+  execute format('drop table %I', name);
+  insert into dropped_days as held (parent, last_day) values (drop_partition.parent, drop_partition.day)
+  on conflict on constraint dropped_days_pkey do update set last_day = greatest(held.last_day, excluded.last_day);
+  return jsonb_build_object('dropped', true, 'bytes', bytes, 'moved', waiting);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION ensure_partitions(days_back integer, days_ahead integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -64,6 +126,24 @@ begin
   return made;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION node_health(reported text, liveness text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case liveness when 'FRESH' then reported when 'STALE' then 'DEGRADED' else 'UNHEALTHY' end $function$;
+
+CREATE OR REPLACE FUNCTION node_heard(last_heartbeat timestamp with time zone, received timestamp with time zone, registered timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select coalesce(least(last_heartbeat, received), registered) $function$;
+
+CREATE OR REPLACE FUNCTION node_liveness(heard timestamp with time zone, at timestamp with time zone, fresh_for interval, dead_after interval)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when at - heard <= fresh_for then 'FRESH' when at - heard <= dead_after then 'STALE' else 'DEAD' end $function$;
 
 CREATE OR REPLACE FUNCTION uuid_v7()
  RETURNS uuid
@@ -144,6 +224,13 @@ create table dead_letters (
 );
 CREATE INDEX idx_dead_letters_status_created_at ON dead_letters USING btree (status, created_at DESC);
 
+create table dropped_days (
+  parent text not null,
+  last_day date not null,
+  constraint dropped_days_pkey PRIMARY KEY (parent),
+  constraint chk_dropped_days_parent CHECK ((parent = ANY (ARRAY['operations'::text, 'workflow_steps'::text, 'fsm_transitions'::text, 'event_logs'::text])))
+);
+
 create table event_logs (
   id uuid not null,
   event_type character varying(100) not null,
@@ -181,6 +268,7 @@ create table fsm_states (
   updated_at timestamp with time zone not null default now(),
   clock text collate "C" not null,
   metadata jsonb not null default '{}'::jsonb,
+  first_transition_id uuid,
   constraint fsm_states_pkey PRIMARY KEY (entity_type, entity_id),
   constraint fsm_states_transition_count_check CHECK ((transition_count >= 0))
 ) with (fillfactor=80);
@@ -240,7 +328,12 @@ create table node_registrations (
   liveness character varying(10) not null default 'FRESH'::character varying,
   clocks jsonb not null default '{}'::jsonb,
   row_version bigint not null default 1,
+  heartbeat_received_at timestamp with time zone,
+  liveness_announced character varying(10) not null default 'FRESH'::character varying,
+  namespace character varying(255),
+  deregistered_at timestamp with time zone,
   constraint node_registrations_pkey PRIMARY KEY (node_id),
+  constraint node_registrations_liveness_announced_check CHECK (((liveness_announced)::text = ANY (ARRAY['FRESH'::text, 'STALE'::text, 'DEAD'::text]))),
   constraint node_registrations_liveness_check CHECK (((liveness)::text = ANY (ARRAY['FRESH'::text, 'STALE'::text, 'DEAD'::text])))
 ) with (fillfactor=50);
 CREATE INDEX idx_node_registrations_type_health ON node_registrations USING btree (node_type, health_status);
@@ -259,6 +352,22 @@ create table operations (
 ) partition by RANGE (operation_id);
 create table operations_default partition of operations default;
 CREATE INDEX idx_operations_claimed_at ON operations USING brin (claimed_at) WITH (autosummarize='on');
+
+create table schedule_ticks (
+  name character varying(50) not null,
+  due_at timestamp with time zone not null,
+  outcome text not null,
+  started_at timestamp with time zone not null default clock_timestamp(),
+  ended_at timestamp with time zone,
+  runs integer not null default 1,
+  worked_ms bigint not null default 0,
+  rows_touched bigint not null default 0,
+  counts jsonb not null default '{}'::jsonb,
+  error text,
+  ran_by text,
+  constraint schedule_ticks_pkey PRIMARY KEY (name, due_at),
+  constraint schedule_ticks_outcome_check CHECK ((outcome = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text])))
+);
 
 create table workflow_executions (
   id uuid not null default uuid_v7(),
@@ -286,6 +395,7 @@ create table workflow_executions (
   error_info jsonb default '{}'::jsonb,
   clocks jsonb not null default '{}'::jsonb,
   row_version bigint not null default 1,
+  stalled_at timestamp with time zone,
   constraint workflow_executions_pkey PRIMARY KEY (id),
   constraint workflow_executions_correlation_id_key UNIQUE (correlation_id),
   constraint workflow_executions_execution_time_ms_check CHECK ((execution_time_ms >= 0)),
@@ -297,6 +407,7 @@ CREATE INDEX idx_workflow_executions_failed ON workflow_executions USING btree (
 CREATE INDEX idx_workflow_executions_failed_open ON workflow_executions USING btree (created_at DESC) WHERE (((current_state)::text = 'FAILED'::text) AND (completed_at IS NULL));
 CREATE INDEX idx_workflow_executions_file_hash ON workflow_executions USING btree (file_hash) WHERE (file_hash IS NOT NULL);
 CREATE INDEX idx_workflow_executions_namespace_state ON workflow_executions USING btree (namespace, current_state);
+CREATE INDEX idx_workflow_executions_open ON workflow_executions USING btree (created_at) WHERE (((current_state)::text <> ALL (ARRAY['COMPLETED'::text, 'FAILED'::text])) OR (stalled_at IS NOT NULL));
 CREATE INDEX idx_workflow_executions_session_id ON workflow_executions USING btree (session_id) WHERE (session_id IS NOT NULL);
 CREATE INDEX idx_workflow_executions_stamp_id ON workflow_executions USING btree (stamp_id) WHERE (stamp_id IS NOT NULL);
 CREATE INDEX idx_workflow_executions_started_at ON workflow_executions USING btree (started_at DESC);
