@@ -21,7 +21,11 @@ QUERY_BATCH_TASK = "omninode.answer_queries"  # queries that came over the bus
 DATABASE_BATCH_TASK = "omninode.database_operations"  # generic operations and reports, answered by result
 DATABASE_TASK = "omninode.database_operation"  # one of them, from any other producer
 EXECUTE_INTENTS_TASK = "omninode.execute_intents"
+# The fleet's own, one for each schedule; they take the moment for which they are due, as ISO text.
 ENSURE_PARTITIONS_TASK = "omninode.ensure_partitions"
+SWEEP_HEARTBEATS_TASK = "omninode.sweep_heartbeats"
+RECOVER_WORKFLOWS_TASK = "omninode.recover_workflows"
+ENFORCE_RETENTION_TASK = "omninode.enforce_retention"
 FLEET_STATE_COMMAND = "fleet_state"  # remote control: what a worker says of itself
 
 # The first pattern that fits a task's name decides; each queue takes the tasks routed to it, and `celery` takes all.

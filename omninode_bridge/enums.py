@@ -35,6 +35,22 @@ class EnumReducerEvent(StrEnum):
         return self in (EnumReducerEvent.AGGREGATION_COMPLETED, EnumReducerEvent.AGGREGATION_FAILED)
 
 
+class EnumFleetEvent(StrEnum):
+    """What the fleet itself finds out about nodes and workflows, and announces."""
+
+    NODE_HEALTH_CHANGED = "node_health_changed"
+    FSM_STATE_RECOVERED = "fsm_state_recovered"
+    WORKFLOW_STALLED = "workflow_stalled"
+
+
+class EnumLiveness(StrEnum):
+    """Whether a node was heard of lately."""
+
+    FRESH = "FRESH"
+    STALE = "STALE"
+    DEAD = "DEAD"
+
+
 class EnumWorkflowEvent(StrEnum):
     """Events that orchestrators emit."""
 

@@ -308,6 +308,7 @@ def _heartbeat(record: Record, at: datetime | None) -> Fields:
     _default(fields, "node_id", record.value.get("source_node_id"))
     _default(fields, "health_status", record.body.get("status"))
     _default(fields, "last_heartbeat", at)
+    _default(fields, "namespace", _namespace(record))
     return fields
 
 
@@ -343,7 +344,9 @@ def _transition_block(record: Record, at: datetime | None) -> Fields:
 
 
 def _heartbeat_block(record: Record, at: datetime | None) -> Fields:
-    return _given("update_node_heartbeat", record.data)
+    fields = _given("update_node_heartbeat", record.data)
+    _default(fields, "namespace", _namespace(record))
+    return fields
 
 
 # ---- the tables ---------------------------------------------------------------------------------------------------

@@ -181,6 +181,7 @@ class NodeHeartbeatData(Data):
     capabilities: JsonObject | None = None
     endpoints: JsonObject | None = None
     endpoint_url: Url500 | None = None
+    namespace: Name255 | None = None
 
 
 class EventData(Data):

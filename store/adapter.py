@@ -36,7 +36,7 @@ class RegistryBridgeDatabaseAdapter:
     config   host, port, database, user, password - or database_url in their place; pool_size, 20 when not given.
              Of what is missing libpq takes its own default
     breaker  when to leave the database alone
-    limits   of operations' times
+    limits   of operations' times, and of a node's silence: without them it is FRESH for 60 s, and DEAD after 120 s
 
     Raises OnexError VALIDATION_ERROR for a key that is unknown or wrong, by name.
     """

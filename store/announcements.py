@@ -7,11 +7,12 @@ Envelopes are constructed without validation: whatever goes in was validated wit
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from omninode_bridge.clock import now, sibling_uuid7
-from omninode_bridge.enums import EnumIntentType, EnumReducerEvent
+from omninode_bridge.clock import now, sibling_uuid7, uuid7
+from omninode_bridge.enums import EnumFleetEvent, EnumIntentType, EnumReducerEvent
 from omninode_bridge.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1, announcement_id, reducer_topic_name
 from omninode_bridge.operation import FsmTransitionIntentData, Operation, PersistStateData, PublishEventData
 from omninode_bridge.refusal import Refusal
@@ -98,6 +99,42 @@ def of_refusal(refusal: Refusal, environment: str) -> Announcement | None:
             environment=environment,
             payload=payload,
         ),
+    )
+
+
+def of_findings(
+    event: EnumFleetEvent, found: Iterable[tuple[UUID | str, dict[str, Any]]], *, at: datetime, environment: str
+) -> list[Announcement]:
+    """What the fleet found out by itself; made in the transaction that makes it so, hence with ids of their own.
+
+    found  of each what it is about, a workflow (its correlation id) or a node (its id), whose events keep their order;
+           and the payload
+    at     when it was found, by the database's clock
+    """
+    alike = ModelOnexEnvelopeV1.model_construct(
+        event_type=str(event),
+        event_timestamp=at,
+        source_node_id=FLEET_SERVICE,
+        source_service=FLEET_SERVICE,
+        environment=environment,
+        payload={"timestamp": at.isoformat()},
+        metadata={},
+    )
+    # By the hundred thousand where a whole fleet of nodes falls silent: one envelope is made, the others are copies.
+    like = of_envelope(uuid7(), alike)
+    return [_about(like, about, payload) for about, payload in found]
+
+
+def _about(like: Announcement, about: UUID | str, payload: dict[str, Any]) -> Announcement:
+    id_, key = uuid7(), str(about)
+    trace = about if isinstance(about, UUID) else None
+    own = {"event_id": str(id_), "correlation_id": None if trace is None else key, "partition_key": key}
+    return like._replace(
+        id=id_,
+        partition_key=key,
+        correlation_id=trace,
+        payload=payload | like.payload,
+        envelope=(like.envelope or {}) | own,
     )
 
 

@@ -9,7 +9,7 @@ See docs/ledger.md and docs/outbox.md.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item
 from store import announcements, bridge_states, dead_letters, events, ledger, nodes, outbox, transitions, workflows
+from store.liveness import Thresholds
 from store.rows import operation_rows
 from store.statements import statement
 
@@ -33,12 +34,14 @@ class Limits:
     horizon              how long the ledger remembers
     log_consumed_events  whether events that became operations are written to event_logs too
     environment          what announcements say where they come from
+    liveness             how long a silent node counts as there
     """
 
     future_limit: timedelta = timedelta(hours=1)
     horizon: timedelta = timedelta(days=7)
     log_consumed_events: bool = True
     environment: str = "development"
+    liveness: Thresholds = field(default_factory=Thresholds)
 
 
 def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[Outcome]:
@@ -54,9 +57,7 @@ def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[
             batch, fresh=claimed.fresh, refused=claimed.refused, environment=limits.environment
         )
         appended = outbox.statements_of(announced)
-        for name, rows in effects:
-            cursor.execute(statement(name), {"rows": rows})
-        for name, parameters in appended:
+        for name, parameters in [*effects, *appended]:
             cursor.execute(statement(name), parameters)
     return claimed.outcomes
 
@@ -82,8 +83,10 @@ def transaction(conn: Connection[Any]) -> Iterator[None]:
         raise
 
 
-def statements_of(fresh: Sequence[Item], refused: Sequence[Refusal], limits: Limits) -> list[tuple[str, str]]:
-    """What is to be run for items whose ids are ours: (statement, rows), in the order that all keep."""
+def statements_of(
+    fresh: Sequence[Item], refused: Sequence[Refusal], limits: Limits
+) -> list[tuple[str, dict[str, Any]]]:
+    """What is to be run for items whose ids are ours: (statement, parameters), in the order that all keep."""
     kept = [*refused, *(item for item in fresh if isinstance(item, Refusal))]
     families: dict[str, list[Operation]] = defaultdict(list)
     for item in fresh:
@@ -103,7 +106,8 @@ def statements_of(fresh: Sequence[Item], refused: Sequence[Refusal], limits: Lim
         ("append_events", events.rows_of(_consumed(fresh, limits))),
         ("keep_dead_letters", dead_letters.rows_of(kept)),
     )
-    return [(name, rows) for name, rows in every if rows is not None]
+    more = {"merge_nodes": limits.liveness.as_parameters()}
+    return [(name, {"rows": rows, **more.get(name, {})}) for name, rows in every if rows is not None]
 
 
 def _consumed(fresh: Sequence[Item], limits: Limits) -> list[tuple[Operation, EventData]]:

@@ -1,6 +1,7 @@
 """The entities that queries and generic writes name: their tables, keys and columns, as far as users may see them.
 
-Names in SQL come from here alone. What the fold keeps for itself (clocks, contributed totals) is not here.
+Names in SQL come from here alone. What the fleet keeps for itself (clocks, contributed totals, what
+was announced) is not here.
 """
 
 from collections.abc import Mapping
@@ -207,6 +208,9 @@ _NODE = Entity(
         "updated_at": "instant",
         "endpoint_url": "text",
         "liveness": "text",
+        "heartbeat_received_at": "instant",
+        "namespace": "text",
+        "deregistered_at": "instant",
         "row_version": "integer",
     },
     defaults={

@@ -170,6 +170,7 @@ class Fold:
         when = _moment(operation)
         _say_all(said, _given(data, but=("node_id", "last_heartbeat")), when)
         _say(said, "last_heartbeat", when, data.last_heartbeat or operation.occurred_at)
+        _say(said, "deregistered_at", when, None)
 
 
 def _moment(operation: Operation) -> Moment:
@@ -360,8 +361,10 @@ def _node_row(node_id: str, said: Said) -> Row:
         "capabilities": {},
         "endpoints": {},
         "endpoint_url": None,
+        "namespace": None,
         "health_status": "UNKNOWN",
         "last_heartbeat": None,
+        "deregistered_at": None,
     }
     return row | {what: value for what, (_, value) in said.items()}
 

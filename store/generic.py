@@ -120,7 +120,8 @@ def _report(conn: Connection[Any], name: str, request: Mapping[str, Any], bounds
     parameters = request.get("query_filters")
     if parameters is not None and not isinstance(parameters, Mapping):
         raise invalid("query_filters: not an object")
-    result = reports.ask(conn, name, parameters or {}, timeout_ms=bounds.timeout_ms)
+    thresholds = bounds.limits.liveness
+    result = reports.ask(conn, name, parameters or {}, timeout_ms=bounds.timeout_ms, thresholds=thresholds)
     size = len(orjson.dumps(result))
     if size > bounds.max_bytes:
         raise invalid(f"{name}: the answer has {size} bytes, which exceeds maximum of {bounds.max_bytes}")

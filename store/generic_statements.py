@@ -28,16 +28,28 @@ _WORKFLOW_ID = sql.SQL(
     " where other.id = given.correlation_id and other.correlation_id <> given.correlation_id)"
     " then uuid_v7() else given.correlation_id end"
 )
-# Only opened by a step or stamp; a row older than the fleet has no clocks either, but tells something.
+# Only opened by a step or stamp; a row older than the fleet has no clocks either, but tells something. What
+# the fleet has concluded of it meanwhile is told by nobody.
 _ONLY_OPENED = sql.SQL(
-    "held.clocks = '{}' and held.current_state = 'PENDING' and held.workflow_type = 'unknown'"
-    " and held.namespace = 'unknown' and held.started_at is null"
+    "(held.clocks = '{}' and held.current_state = 'PENDING'"
+    " or held.clocks - 'current_state' = '{}' and held.clocks ->> 'current_state' similar to '(3|2~|1~)%%')"
+    " and held.workflow_type = 'unknown' and held.namespace = 'unknown' and held.started_at is null"
+)
+# A state that the fleet concluded; what it wrote beside it has no clock, and goes when an end is told.
+_CONCLUDED = "(held.clocks ->> 'current_state') collate \"C\" between '2~' and '4'"
+_CONCLUDED_WITH_IT = ("completed_at", "error_message")
+# It stays while the workflow is given up: FAILED by a policy, and no end is told.
+_STALLED_AT = (
+    "case when held.stalled_at is not null and held.current_state = 'FAILED' and not won ? 'current_state'"
+    " then held.stalled_at end"
 )
 # The clock that a column's new value has to outdo, by table; `key` is the column.
 _HELD_CLOCKS = {
     "workflow_executions": "coalesce(held.clocks ->> key, '') collate \"C\"",
     "node_registrations": (
-        "coalesce(held.clocks ->> key, case key when 'last_heartbeat' then held.clocks ->> 'health_status' end, '')"
+        "coalesce(held.clocks ->> key, case key when 'last_heartbeat' then held.clocks ->> 'health_status'"
+        " when 'deregistered_at' then greatest("  # as the newest heartbeat says that the node is registered
+        "held.clocks ->> 'health_status' collate \"C\", held.clocks ->> 'last_heartbeat' collate \"C\") end, '')"
         ' collate "C"'
     ),
     "bridge_states": (
@@ -66,6 +78,16 @@ _METADATA_CLOCKS = sql.SQL(
 _HEALTH_CLOCKS = sql.SQL(
     "jsonb_build_object('last_heartbeat', coalesce(held.clocks ->> 'health_status', '')) || held.clocks || won"
 )
+# A heartbeat that somebody wrote came when it was written; none (NULL) never came.
+_RECEIVED = "case when given.last_heartbeat is not null then %(at)s::timestamptz end"
+_LIVENESS = (
+    f"node_liveness(node_heard(given.last_heartbeat, {_RECEIVED}, {{registered_at}}), %(at)s::timestamptz,"
+    " %(fresh_for)s::interval, %(dead_after)s::interval)"
+)
+_HEARD = {
+    "heartbeat_received_at": _RECEIVED,
+    "liveness": _LIVENESS.format(registered_at="held.registered_at"),
+}  # what follows from a node's last_heartbeat
 
 
 def row_types(entity: Entity) -> dict[str, str]:
@@ -84,7 +106,9 @@ def row_types(entity: Entity) -> dict[str, str]:
 def insert(entity_name: str) -> bytes:
     """Add rows, in key order; those whose key stands already stay as they are.
 
-    in: rows, a JSON array of objects with every column of `row_types`   out: the keys of the rows that were made
+    in: rows, a JSON array of objects with every column of `row_types`; for nodes also at, the write's time, and
+        fresh_for and dead_after
+    out: the keys of the rows that were made
     """
     entity = ENTITIES[entity_name]
     types = row_types(entity)
@@ -95,13 +119,17 @@ def insert(entity_name: str) -> bytes:
         columns.append(sql.Identifier("id"))
         values.append(_WORKFLOW_ID)
         action = sql.SQL(
-            "update set {filled}, row_version = held.row_version + 1, updated_at = now() where {only_opened}"
+            "update set {filled}, stalled_at = null, row_version = held.row_version + 1, updated_at = now()"
+            " where {only_opened}"
         ).format(
             filled=_list(
                 sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("excluded", name)) for name in types
             ),
             only_opened=_ONLY_OPENED,
         )
+    if entity.table == "node_registrations":
+        columns += [sql.Identifier("heartbeat_received_at"), sql.Identifier("liveness")]
+        values += [sql.SQL(_RECEIVED), sql.SQL(_LIVENESS.format(registered_at="%(at)s::timestamptz"))]
     text = sql.SQL(
         "insert into {table} as held ({columns}) select {values} from jsonb_to_recordset(%(rows)s::jsonb) as given"
         " ({definitions}) order by {order} on conflict ({key}) do {action} returning {returned}"
@@ -123,12 +151,26 @@ def update(entity_name: str, columns: tuple[str, ...]) -> bytes:
     """Set columns of rows, each where nothing newer was said of it; rows that are locked already.
 
     in: fields, a JSON object of the columns; said, the write's clock; clocks, a JSON object of the clock of each column
-        that has one; key_0, key_1 as `wanted` names them
+        that has one; key_0, key_1 as `wanted` names them; for nodes also at, the write's time, and
+        fresh_for and dead_after
     """
     entity = ENTITIES[entity_name]
     types = {name: CASTS[entity.columns[name]] for name in columns}
     names = list(map(sql.Identifier, columns))
     values = [_value(entity, name) for name in columns]
+    if entity.table == "node_registrations" and "last_heartbeat" in columns:
+        names += map(sql.Identifier, _HEARD)
+        values += (
+            sql.SQL(f"case when won ? 'last_heartbeat' then {value} else held.{name} end")
+            for name, value in _HEARD.items()
+        )
+    if entity.table == "workflow_executions":
+        names.append(sql.Identifier("stalled_at"))
+        values.append(sql.SQL(_STALLED_AT))
+        if "current_state" in columns:
+            gone = [name for name in _CONCLUDED_WITH_IT if name not in columns]
+            names += map(sql.Identifier, gone)
+            values += map(_unless_concluded, gone)
     won: sql.Composable = sql.SQL("select")
     if entity.table in _TABLES_WITH_CLOCKS:
         names.append(sql.Identifier("clocks"))
@@ -222,6 +264,13 @@ def _value(entity: Entity, column: str) -> sql.Composable:
     if entity.table == "bridge_states" and column in _CONTRIBUTED:
         value = sql.SQL("given.{} + held.{}").format(name, sql.Identifier(_CONTRIBUTED[column]))
     return sql.SQL("case when won ? {} then {} else held.{} end").format(sql.Literal(column), value, name)
+
+
+def _unless_concluded(column: str) -> sql.Composable:
+    """What the fleet wrote into a column beside a state, until somebody tells the state."""
+    return sql.SQL(
+        "case when won ? 'current_state' and {concluded} and not held.clocks ? {key} then null else held.{name} end"
+    ).format(concluded=sql.SQL(_CONCLUDED), key=sql.Literal(column), name=sql.Identifier(column))
 
 
 def _clocks(entity: Entity, columns: tuple[str, ...]) -> sql.Composable:

@@ -13,7 +13,6 @@ The clock is read when the rows are locked, so that writes of a row happen in th
 takes its value only where nothing newer was said of it: see docs/convergence.md.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,12 +32,11 @@ from store import generic_statements, ledger
 from store.apply import again, outage_of
 from store.batch import Limits, transaction
 from store.entities import Entity
-from store.errors import Fate, Outage, fate_of
+from store.generic_errors import refusal_of
 from store.generic_requests import Write, WriteType, parse
+from store.liveness import Thresholds
 from store.rows import rows as json_rows
 from store.statements import statement
-
-logger = logging.getLogger(__name__)
 
 SHOWN_NAMESPACES = 10  # of a bridge, in a message
 _Key = tuple[str, ...]
@@ -78,7 +76,7 @@ def carry_out(
         wanted = write = parse(write_type, request)
         answer = again(lambda: _write(conn, write, claim, bounds), give_up=late)
     except Exception as error:
-        refusal = _refusal_of(error, bounds.timeout_ms)
+        refusal = refusal_of(error, bounds.timeout_ms)
         try:
             answer = again(lambda: _refuse(conn, write_type, wanted, refusal, claim, bounds))
         except psycopg.Error as failure:
@@ -101,7 +99,7 @@ def _write(conn: Connection[Any], write: Write, claim: ledger.Write, bounds: Bou
         asked = _ask(conn, write)  # sent with the claim, so that all of it is one wait
         if cursor.fetchone() is None:
             return _answered(conn, write.type, write, claim, bounds)
-        keys = _EFFECTS[write.type](conn, write, claim.operation_id, _hold(write, asked))
+        keys = _EFFECTS[write.type](conn, write, claim.operation_id, _hold(write, asked, bounds))
         kept: dict[str, Any] = {"rows_affected": len(keys)}
         if write.returning or write.type not in ("update", "delete"):
             kept["keys"] = keys
@@ -164,35 +162,6 @@ def _answer(write_type: WriteType, kept: Mapping[str, Any], rows: list[_Row] | N
     return Answer(kept["rows_affected"], result or None)
 
 
-def _refusal_of(error: Exception, timeout_ms: int) -> OnexError:
-    """What to answer for a failure, now and whenever the id comes again.
-
-    Raises what says nothing about the write, so that nobody may remember it: Outage where the database is away,
-    OnexError TIMEOUT where it was slow, OnexError INTERNAL_ERROR for a defect.
-    """
-    if isinstance(error, OnexError) and not isinstance(error, Outage):
-        return error
-    fate = fate_of(error)
-    if isinstance(error, pg.QueryCanceled) or fate is Fate.RUN_AGAIN:
-        message = f"operation: took longer than {timeout_ms} ms; nothing was written"
-        raise OnexError(EnumCoreErrorCode.TIMEOUT, message) from error
-    if fate is Fate.OUTAGE:
-        raise outage_of(error) from error
-    if isinstance(error, pg.UniqueViolation):
-        return OnexError(EnumCoreErrorCode.CONFLICT, f"{_where(error)}: duplicate key")
-    if isinstance(error, pg.ForeignKeyViolation):
-        return OnexError(EnumCoreErrorCode.NOT_FOUND, "workflow_id: no such workflow")
-    if isinstance(error, psycopg.Error) and fate is not Fate.BUG:
-        return invalid(f"{_where(error)}: refused by the database ({type(error).__name__})")
-    logger.error("generic write failed: %s", type(error).__name__, exc_info=error)
-    message = f"operation: a defect ({type(error).__name__}); nothing was written"
-    raise OnexError(EnumCoreErrorCode.INTERNAL_ERROR, message) from error
-
-
-def _where(error: psycopg.Error) -> str:
-    return error.diag.column_name or error.diag.constraint_name or "entity"
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """Cursors of what a write locks and looks up before it changes anything."""
@@ -209,16 +178,22 @@ class _Held:
     rows            what is to be written, with the ids of the workflows that were named
     versions, keys  of the rows that stand, in key order
     at              the time after the locks
+    liveness        what a node's silence means
     """
 
     rows: Sequence[_Row]
     versions: list[int]
     keys: list[_Key]
     at: datetime
+    liveness: Thresholds
+
+    def judging(self) -> dict[str, Any]:
+        """Parameters of the statements that judge how long a node has been silent."""
+        return {"at": self.at, **self.liveness.as_parameters()}
 
 
 def _insert(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held) -> list[_Key]:
-    keys = _add(conn, write, held.rows, operation_id, held.at)
+    keys = _add(conn, write, held.rows, operation_id, held)
     if isinstance(keys, int):
         where = f"batch_entities[{keys}]: " if write.type == "batch_insert" else ""
         columns = ", ".join(write.entity.key)
@@ -231,18 +206,18 @@ def _update(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held
     (fields,) = held.rows
     if write.expected_version is not None:
         _check_version(held, write.expected_version)
-    _set(conn, write, held.keys, fields, clock(held.at, operation_id))
+    _set(conn, write, held, fields, clock(held.at, operation_id))
     return held.keys
 
 
 def _upsert(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held) -> list[_Key]:
     (fields,) = held.rows
     if held.keys:
-        _set(conn, write, held.keys, fields, clock(held.at, operation_id))
+        _set(conn, write, held, fields, clock(held.at, operation_id))
         return held.keys
     if write.incomplete is not None:
         raise write.incomplete
-    made = _add(conn, write, [fields], operation_id, held.at)
+    made = _add(conn, write, [fields], operation_id, held)
     if isinstance(made, int):
         raise pg.SerializationFailure("somebody inserted the row meanwhile")
     return made
@@ -275,7 +250,7 @@ def _ask(conn: Connection[Any], write: Write) -> _Asked:
     return _Asked(parents, standing, conn.execute(statement("read_instant")))
 
 
-def _hold(write: Write, asked: _Asked) -> _Held:
+def _hold(write: Write, asked: _Asked, bounds: Bounds) -> _Held:
     """Raises OnexError for a workflow that is not there, too many rows, and a bridge of several namespaces."""
     rows = _with_parents(write, asked.parents)
     standing = asked.standing.fetchall() if asked.standing is not None else []
@@ -288,7 +263,7 @@ def _hold(write: Write, asked: _Asked) -> _Held:
         message = f"bridge_id: {len(held)} bridge states, name one by its namespace: {shown}{more}"
         raise OnexError(EnumCoreErrorCode.CONFLICT, message)
     ((at,),) = asked.clock.fetchall()
-    return _Held(rows, [version for version, _ in held], [key for _, key in held], at)
+    return _Held(rows, [version for version, _ in held], [key for _, key in held], at, bounds.limits.liveness)
 
 
 def _check_version(held: _Held, expected: int) -> None:
@@ -302,9 +277,9 @@ def _check_version(held: _Held, expected: int) -> None:
         raise OnexError(EnumCoreErrorCode.CONFLICT, message)
 
 
-def _set(conn: Connection[Any], write: Write, keys: Sequence[_Key], fields: _Row, said: str) -> None:
+def _set(conn: Connection[Any], write: Write, held: _Held, fields: _Row, said: str) -> None:
     """Set the fields of rows that are held, under the clock `said`."""
-    entity = write.entity
+    entity, keys = write.entity, held.keys
     for position, name in enumerate(entity.key):
         if name in fields and any(key[position] != str(fields[name]) for key in keys):
             raise invalid(f"{name}: a key, which an update cannot change")
@@ -314,7 +289,8 @@ def _set(conn: Connection[Any], write: Write, keys: Sequence[_Key], fields: _Row
     values = {name: fields[name] for name in columns}
     parameters: dict[str, Any] = {"fields": orjson.dumps(values).decode(), **_wanted(keys)}
     if entity.key != ("id",):
-        parameters |= {"said": said, "clocks": orjson.dumps(_clocks(entity, values, said)).decode()}
+        clocks = orjson.dumps(_clocks(entity, values, said)).decode()
+        parameters |= {"said": said, "clocks": clocks, **held.judging()}
     conn.execute(generic_statements.update(write.entity_name, columns), parameters)
 
 
@@ -329,12 +305,12 @@ def _clocks(entity: Entity, fields: Mapping[str, Any], said: str) -> dict[str, s
 
 
 def _add(
-    conn: Connection[Any], write: Write, rows: Sequence[_Row], operation_id: UUID, at: datetime
+    conn: Connection[Any], write: Write, rows: Sequence[_Row], operation_id: UUID, held: _Held
 ) -> list[_Key] | int:
     """Insert rows. Returns their keys, in order; or the position of the first whose key stands already."""
     entity = write.entity
     new = [
-        {**entity.defaults, **row, **_own_columns(write, row, position, operation_id, at)}
+        {**entity.defaults, **row, **_own_columns(write, row, position, operation_id, held.at)}
         for position, row in enumerate(rows)
     ]
     keys = [tuple(str(row[name]) for name in entity.key) for row in new]
@@ -344,7 +320,7 @@ def _add(
             return position
         seen.add(key)
     text = json_rows(new)
-    cursor = conn.execute(generic_statements.insert(write.entity_name), {"rows": text})
+    cursor = conn.execute(generic_statements.insert(write.entity_name), {"rows": text, **held.judging()})
     made = {tuple(map(str, key)) for key in cursor.fetchall()}
     if len(made) < len(keys):
         return next(position for position, key in enumerate(keys) if key not in made)

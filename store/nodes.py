@@ -7,7 +7,7 @@ from omninode_bridge.clock import clock
 from omninode_bridge.operation import NodeHeartbeatData, Operation
 from store.rows import rows
 
-_REPORTED = ("node_type", "node_version", "metadata", "capabilities", "endpoints", "endpoint_url")
+_REPORTED = ("node_type", "node_version", "metadata", "capabilities", "endpoints", "endpoint_url", "namespace")
 
 
 def rows_of(operations: Sequence[Operation]) -> str | None:

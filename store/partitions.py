@@ -5,10 +5,11 @@ A row's day (UTC) is in its UUIDv7 key. Rows whose day has no partition lie in t
 
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from store.statements import statement
 
+TABLES = ("operations", "workflow_steps", "fsm_transitions", "event_logs")
 DEFAULT_ROWS_LIMIT = 1000  # "that many or more" says enough
 
 
@@ -23,6 +24,17 @@ def ensure(conn: Connection[Any], *, days_back: int, days_ahead: int) -> int:
     return int(row[0]) if row else 0
 
 
-def default_rows(conn: Connection[Any]) -> dict[str, int]:
-    """The number of rows in each table's default partition, counted up to DEFAULT_ROWS_LIMIT."""
-    return dict(conn.execute(statement("default_rows"), {"rows_limit": DEFAULT_ROWS_LIMIT}).fetchall())
+def defaults(conn: Connection[Any]) -> list[str]:
+    """The tables whose default partition is there. All of them, unless somebody has removed one."""
+    return [row[0] for row in conn.execute(statement("default_partitions"), {"parents": list(TABLES)})]
+
+
+def default_rows(conn: Connection[Any], *, rows_limit: int = DEFAULT_ROWS_LIMIT) -> dict[str, int]:
+    """The number of rows in each default partition that is there, by its table, counted up to `rows_limit`."""
+    query = sql.SQL("select count(*) from (select from {} limit {}) as counted")
+    counts: dict[str, int] = {}
+    for table in defaults(conn):
+        counted = query.format(sql.Identifier(f"{table}_default"), sql.Literal(rows_limit))
+        row = conn.execute(counted).fetchone()
+        counts[table] = int(row[0]) if row else 0
+    return counts

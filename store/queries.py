@@ -292,11 +292,10 @@ def _bounded(given: Mapping[str, Any], name: str, most: int, *, default: int) ->
 
 
 _MODELS = {entity.table: ENTITY_MODELS[EnumEntityType(name)] for name, entity in ENTITIES.items()}
+_ALWAYS_THERE = MADE_BY_DATABASE - {"heartbeat_received_at"}  # which is made when a first heartbeat comes
 _NULLABLE = {
     entity.table: frozenset(
-        column
-        for column in entity.columns
-        if column not in MADE_BY_DATABASE and takes_null(EnumEntityType(name), column)
+        column for column in entity.columns if column not in _ALWAYS_THERE and takes_null(EnumEntityType(name), column)
     )
     for name, entity in ENTITIES.items()
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from omninode_bridge.values import check_json
 Given = Mapping[str, Any]
 
 FOUND = 100  # rows in an answer, unless more are asked for
-NUMBERS = frozenset({"time_range_hours", "max_age_s", "limit"})  # the parameters that are no text, for command lines
+NO_TEXT = frozenset({"time_range_hours", "max_age_s", "limit", "include_deregistered"})  # for command lines
 MAX_HOURS = 10 * 366 * 24
 MAX_AGE_S = MAX_HOURS * 3600
 MAX_BYTES = 3 << 20  # of the rows in an answer: through an adapter it may have 4 MiB
@@ -48,14 +49,43 @@ def text_of(given: Given, name: str, *, max_chars: int) -> str:
     return value
 
 
+def optional_text_of(given: Given, name: str, *, max_chars: int) -> str | None:
+    return None if given.get(name) is None else text_of(given, name, max_chars=max_chars)
+
+
+def node_id_of(given: Given, name: str) -> str:
+    """An id; '' where none was given, or an empty one, with which a loop over pages may begin."""
+    return "" if given.get(name) == "" else optional_text_of(given, name, max_chars=255) or ""
+
+
+def choice_of(given: Given, name: str, choices: type[StrEnum]) -> str | None:
+    """One of the choices, in any case."""
+    value = given.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.strip().upper() not in tuple(choices):
+        raise invalid(f"{name}: not one of {', '.join(choices)}")
+    return value.strip().upper()
+
+
+def flag_of(given: Given, name: str) -> bool:
+    """False where it was not given."""
+    value = _or(given, name, False)
+    if not isinstance(value, bool):
+        raise invalid(f"{name}: neither true nor false")
+    return value
+
+
 def hours_of(given: Given, *, default: float = 24) -> timedelta:
     """`time_range_hours`: how far back the report looks, from the database's now."""
     return timedelta(hours=_number(given, "time_range_hours", MAX_HOURS, default=default))
 
 
-def age_of(given: Given, *, default: float) -> timedelta:
+def age_of(given: Given, *, default: timedelta) -> timedelta:
     """`max_age_s`: how old the last sign of life may be."""
-    return timedelta(seconds=_number(given, "max_age_s", MAX_AGE_S, default=default))
+    if given.get("max_age_s") is None:
+        return default
+    return timedelta(seconds=_number(given, "max_age_s", MAX_AGE_S, default=0))
 
 
 def limit_of(given: Given, *, default: int = FOUND) -> int:

@@ -2,11 +2,16 @@
 
 # Plans are made once per connection and kept. A table that was tiny when a statement was prepared would keep a
 # sequential scan long after it has grown, so plans go by index from the start; all lookups here have one.
+# A host that vanished without a word holds its locks until the server asks for it: within half a minute, not two hours.
+# A unix socket has no such settings; they are ignored there.
 SESSION_SETTINGS: dict[str, str] = {
     "timezone": "UTC",
     "jit": "off",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 PREPARE_THRESHOLD = 1  # the statements of a batch are few and always the same: prepare them at their second use

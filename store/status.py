@@ -1,13 +1,17 @@
 """What the database can tell of the fleet's work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 
-from store import outbox, partitions
+from store import alerts, outbox, partitions
+from store.alerts import Alert
 from store.outbox import OutboxDepth
+from store.retention import KeepTimes
+from store.schedules import Grid
 from store.statements import statement
 
 
@@ -37,8 +41,7 @@ class OpenLetters:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """Ledger, dead letters, outbox, and sizes. `default_rows`: rows outside every day's partition, per table; many of
-    them want a look."""
+    """Ledger, dead letters, outbox, sizes, alerts. `default_rows`: rows outside every day's partition, per table."""
 
     server_version: str
     ledger: LedgerStatus
@@ -46,10 +49,19 @@ class StoreStatus:
     outbox: OutboxDepth
     estimated_rows: dict[str, int]
     default_rows: dict[str, int]
+    alerts: list[Alert]
 
 
-def read(conn: Connection[Any], *, window_s: float = 10.0) -> StoreStatus:
-    """The store's status over the last `window_s` seconds."""
+def read(
+    conn: Connection[Any],
+    *,
+    keep: KeepTimes,
+    grids: Sequence[Grid] = (),
+    window_s: float = 10.0,
+    days_ahead: int = 3,
+    rows_limit: int = 1000,
+) -> StoreStatus:
+    """The store's status over the last `window_s` seconds. The rest is what alerts go by: see store/alerts.py."""
     version = conn.info.parameter_status("server_version") or "unknown"
     letters = [OpenLetters(*row) for row in conn.execute(statement("open_dead_letters"))]
     estimates = {str(name): int(count) for name, count in conn.execute(statement("rows_per_table"))}
@@ -60,6 +72,7 @@ def read(conn: Connection[Any], *, window_s: float = 10.0) -> StoreStatus:
         outbox=outbox.depth(conn),
         estimated_rows=estimates,
         default_rows=partitions.default_rows(conn),
+        alerts=alerts.read(conn, days_ahead=days_ahead, rows_limit=rows_limit, keep=keep, grids=grids),
     )
 
 

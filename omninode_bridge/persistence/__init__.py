@@ -1,4 +1,4 @@
-"""Rows written and read with an answer: eleven functions, and the operations beneath them, through any adapter.
+"""Rows written and read with an answer: fifteen functions, and the operations beneath them, through any adapter.
 
 from omninode_bridge.persistence import FleetDatabaseAdapter, create_bridge_state
 
@@ -27,6 +27,13 @@ from omninode_bridge.persistence.entities import (
     ModelWorkflowStep,
 )
 from omninode_bridge.persistence.models import ModelDatabaseOperationInput, ModelDatabaseOperationOutput
+from omninode_bridge.persistence.node_registry import (
+    ModelRegisteredNode,
+    deregister_node,
+    get_node,
+    list_nodes,
+    register_node,
+)
 from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
 from omninode_bridge.persistence.workflow_execution_crud import (
     create_workflow_execution,
@@ -51,6 +58,7 @@ __all__ = [
     "ModelFSMTransition",
     "ModelMetadataStamp",
     "ModelNodeHeartbeat",
+    "ModelRegisteredNode",
     "ModelWorkflowExecution",
     "ModelWorkflowStep",
     "OnexError",
@@ -58,10 +66,14 @@ __all__ = [
     "create_workflow_execution",
     "delete_bridge_state",
     "delete_workflow_execution",
+    "deregister_node",
     "get_bridge_state",
+    "get_node",
     "get_workflow_execution",
     "list_bridge_states",
+    "list_nodes",
     "list_workflow_executions",
+    "register_node",
     "update_bridge_state",
     "update_workflow_execution",
     "upsert_bridge_state",

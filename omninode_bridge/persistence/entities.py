@@ -174,6 +174,9 @@ class ModelNodeHeartbeat(Entity):
     updated_at: Instant | None = None
     endpoint_url: Url500 | None = None
     liveness: Name50 | None = None
+    heartbeat_received_at: Instant | None = None
+    namespace: Name255 | None = None
+    deregistered_at: Instant | None = None
 
 
 # node_health_metrics has no table of its own: it is a name under which nodes may be read.
@@ -189,7 +192,16 @@ ENTITY_MODELS: dict[EnumEntityType, type[Entity]] = {
 
 # What the database makes. An insert leaves them out, an update names the one that it was given.
 MADE_BY_DATABASE = frozenset(
-    {"id", "created_at", "updated_at", "registered_at", "transition_at", "liveness", "row_version"}
+    {
+        "id",
+        "created_at",
+        "updated_at",
+        "registered_at",
+        "transition_at",
+        "heartbeat_received_at",
+        "liveness",
+        "row_version",
+    }
 )
 
 M = TypeVar("M", bound=Entity)

@@ -92,14 +92,46 @@ async def healthy_nodes(
     *,
     node: DatabaseAdapterProtocol,
     node_type: str | None = None,
-    max_age_s: float = 60,
+    namespace: str | None = None,
+    max_age_s: float | None = None,
+    after: str | None = None,
     limit: int = 1000,
     request_correlation_id: UUID | None = None,
 ) -> list[Answer]:
-    """Rows of nodes that said HEALTHY within `max_age_s`."""
-    return await _items(
-        "healthy_nodes", node, request_correlation_id, node_type=node_type, max_age_s=max_age_s, limit=limit
-    )
+    """Rows of nodes that said HEALTHY and were heard of lately, by type and id; beginning behind the node `after`.
+
+    max_age_s  how lately; None: as long as a node is FRESH. Never a stale one, whatever this is
+    """
+    given = {"node_type": node_type, "namespace": namespace, "max_age_s": max_age_s, "after": after, "limit": limit}
+    return await _items("healthy_nodes", node, request_correlation_id, **given)
+
+
+async def list_nodes(
+    *,
+    node: DatabaseAdapterProtocol,
+    node_type: str | None = None,
+    namespace: str | None = None,
+    liveness: str | None = None,
+    health: str | None = None,
+    include_deregistered: bool = False,
+    after: str | None = None,
+    limit: int = 1000,
+    request_correlation_id: UUID | None = None,
+) -> list[Answer]:
+    """Rows of nodes by id, beginning behind `after`; `liveness`, `health` (effective) and `age_s` are as of now.
+
+    One of more than 256 KiB comes without its JSON columns, which `omitted` names; get_node has it whole.
+    """
+    filters = {"node_type": node_type, "namespace": namespace, "liveness": liveness, "health": health}
+    others = {"include_deregistered": include_deregistered, "after": after, "limit": limit}
+    return await _items("list_nodes", node, request_correlation_id, **filters, **others)
+
+
+async def get_node(
+    *, node_id: str, node: DatabaseAdapterProtocol, request_correlation_id: UUID | None = None
+) -> Answer:
+    """The same of one node, deregistered or not. Raises OnexError NOT_FOUND for one that nobody has heard of."""
+    return await _ask("get_node", node, request_correlation_id, node_id=node_id)
 
 
 async def active_bridge_states(

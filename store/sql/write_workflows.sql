@@ -3,7 +3,9 @@
 --      correlation_id and no more. `clocks` says, for each field given, when it was said (a text that sorts as (occurred_at,
 --      operation_id); the state's has its rank in front; a metadata key's is under "metadata.<key>"). A field takes the
 --      value with the greatest clock; started_at is the earliest. Where a generic write has replaced metadata as a whole, the row
---      has a clock "metadata" too, and a key has to be newer than that as well.
+--      has a clock "metadata" too, and a key has to be newer than that as well. Where a reported end takes the place of one
+--      that the fleet concluded (a state's clock from 2~ on, below 4), what was concluded beside it, without clocks, goes too.
+--      stalled_at becomes null, but not while the workflow stays given up: FAILED by a policy.
 -- Both inserts go by correlation id, and the second waits for all of the first: two sorted passes that overlapped could wait for
 -- each other in a circle. The first has no conflict target, since both the primary key and the correlation id may stand
 -- already; the second meets only rows that stood. A workflow whose id is taken by another gets an id of its own.
@@ -53,15 +55,21 @@ order by given.correlation_id
 on conflict (correlation_id) do update set
   (clocks, current_state, workflow_type, namespace, completed_at, execution_time_ms, error_message, metadata, stamp_id,
    file_hash, session_id, workflow_id, workflow_steps, workflow_steps_executed, hash_generation_time_ms,
-   intelligence_data, input_data, output_data, error_info) = (
+   intelligence_data, input_data, output_data, error_info, stalled_at) = (
     select
       held.clocks || won,
       case when won ? 'current_state' then excluded.current_state else held.current_state end,
       case when won ? 'workflow_type' then excluded.workflow_type else held.workflow_type end,
       case when won ? 'namespace' then excluded.namespace else held.namespace end,
-      case when won ? 'completed_at' then excluded.completed_at else held.completed_at end,
+      case when won ? 'completed_at' then excluded.completed_at
+        when won ? 'current_state' and (held.clocks ->> 'current_state') collate "C" between '2~' and '4'
+          and not held.clocks ? 'completed_at' then null
+        else held.completed_at end,
       case when won ? 'execution_time_ms' then excluded.execution_time_ms else held.execution_time_ms end,
-      case when won ? 'error_message' then excluded.error_message else held.error_message end,
+      case when won ? 'error_message' then excluded.error_message
+        when won ? 'current_state' and (held.clocks ->> 'current_state') collate "C" between '2~' and '4'
+          and not held.clocks ? 'error_message' then null
+        else held.error_message end,
       case when excluded.metadata = '{}' then held.metadata else held.metadata || coalesce(
         (select jsonb_object_agg(key, value) from jsonb_each(excluded.metadata) where won ? ('metadata.' || key)), '{}') end,
       case when won ? 'stamp_id' then excluded.stamp_id else held.stamp_id end,
@@ -74,7 +82,9 @@ on conflict (correlation_id) do update set
       case when won ? 'intelligence_data' then excluded.intelligence_data else held.intelligence_data end,
       case when won ? 'input_data' then excluded.input_data else held.input_data end,
       case when won ? 'output_data' then excluded.output_data else held.output_data end,
-      case when won ? 'error_info' then excluded.error_info else held.error_info end
+      case when won ? 'error_info' then excluded.error_info else held.error_info end,
+      case when held.stalled_at is not null and held.current_state = 'FAILED' and not won ? 'current_state'
+        then held.stalled_at end
     from (
       select coalesce(jsonb_object_agg(key, value), '{}')
       from jsonb_each_text(excluded.clocks)
