@@ -40,6 +40,11 @@ class Engine(Protocol):
         """Wait, but not longer than the worker lives."""
         ...
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is: long work ends at its next good place."""
+        ...
+
     def published(self, event_ids: Collection[UUID]) -> set[UUID]:
         """Which of these committed events are on the bus, after waiting for them a little.
 

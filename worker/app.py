@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -13,15 +14,16 @@ import tasks.intents
 import tasks.persist
 import tasks.queries
 from omninode_bridge.broker import celery_settings
-from store.apply import Limits
 from store.breaker import Breaker
 from store.pool import Pool
+from tasks.housekeeping import Chore
 from tasks.recovery import RecoveryBounds
 from worker.bus.limits import max_message_bytes
 from worker.consuming import Consuming
-from worker.database import breaker_config, pool_config
+from worker.database import breaker_config, limits, pool_config
 from worker.gate import Gate
-from worker.schedule import beat_schedule
+from worker.jobs import JOBS
+from worker.schedule import schedules
 from worker.settings import Settings, settings
 
 REPLY_MARGIN_BYTES = 512  # of a query's answer, for what stands around its rows
@@ -54,9 +56,7 @@ def make_app(settings: Settings) -> FleetApp:
     tasks.intents.register(app, app.gate, recovery_bounds(settings))
     tasks.queries.register(app, app.gate, max_bytes=max_message_bytes(settings) - REPLY_MARGIN_BYTES)
     tasks.database.register(app, app.gate)
-    tasks.housekeeping.register(
-        app, app.gate, days_back=settings.partitions_days_back, days_ahead=settings.partitions_days_ahead
-    )
+    tasks.housekeeping.register(app, app.gate, chores(settings), slice_s=settings.schedule_slice_s)
     app.steps["worker"].add(DatabaseStep)
     app.steps["consumer"].add(Consuming)
     return app
@@ -88,9 +88,15 @@ def fleet_settings(settings: Settings) -> dict[str, Any]:
         "worker_disable_rate_limits": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "beat_schedule": beat_schedule(),
-        "beat_max_loop_interval": 60,
     }
+
+
+def chores(settings: Settings) -> list[Chore]:
+    """What the schedules' tasks do, as the settings say."""
+    return [
+        Chore(each.name, each.task, partial(JOBS[each.name], settings), each.expires_s, each.period_s)
+        for each in schedules(settings)
+    ]
 
 
 def recovery_bounds(settings: Settings) -> RecoveryBounds:
@@ -105,12 +111,7 @@ def make_gate(settings: Settings) -> Gate:
     return Gate(
         pool=Pool(pool_config(settings, "omninode-bridge-fleet")),
         breaker=Breaker(breaker_config(settings), now=time.monotonic()),
-        limits=Limits(
-            future_limit=timedelta(seconds=settings.future_limit_s),
-            horizon=timedelta(days=settings.ledger_horizon_days),
-            log_consumed_events=settings.log_consumed_events,
-            environment=settings.environment,
-        ),
+        limits=limits(settings),
         publish_wait_s=settings.publish_wait_ms / 1000,
     )
 

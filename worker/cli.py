@@ -12,7 +12,7 @@ COMMANDS = {
     "up": ("worker.cli_stack:up", "Start a whole fleet on this machine."),
     "down": ("worker.cli_stack:down", "Stop the fleet that `up` started."),
     "worker": ("worker.cli_process:worker", "Run one worker process."),
-    "beat": ("worker.cli_process:beat", "Run the scheduler: one in a fleet."),
+    "beat": ("worker.cli_process:beat", "Run a scheduler: any number in a fleet."),
     "relay": ("worker.cli_relay:relay_command", "Publish what waits in the outbox on the event bus."),
     "flower": ("worker.cli_process:flower", "Run Flower, the page that shows the fleet at work."),
     "simulate": ("worker.cli_simulate:simulate_command", "Play bridge nodes, then verify the database."),
@@ -28,8 +28,11 @@ COMMANDS = {
     "failed": ("worker.cli_queries:failed_command", "Workflows that failed lately, and why."),
     "stats": ("worker.cli_queries:stats_command", "A namespace in numbers."),
     "session": ("worker.cli_queries:session_command", "The events of a session, and the time between them."),
-    "nodes": ("worker.cli_queries:nodes_command", "The nodes that are there and healthy."),
+    "nodes": ("worker.cli_nodes:nodes_command", "The nodes that are there and healthy; register and deregister."),
     "report": ("worker.cli_queries:report_command", "Any report by its name, such as step_timing."),
+    "schedule": ("worker.cli_schedule:schedule_command", "What the fleet does by itself: when, and what came of it."),
+    "retention": ("worker.cli_retention:retention_command", "Remove rows that have been kept long enough."),
+    "fsm": ("worker.cli_fsm:fsm_command", "Check state machines against their transitions, and rebuild them."),
     "dlq": ("worker.cli_dlq:dlq_command", "Work on dead letters: what was refused, and why."),
 }
 

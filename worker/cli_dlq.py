@@ -1,7 +1,6 @@
 """`fleet dlq list|show|retry|discard`."""
 
 import dataclasses
-from datetime import timedelta
 from typing import BinaryIO
 from uuid import UUID
 
@@ -12,9 +11,9 @@ from rich.table import Table
 
 from omninode_bridge.errors import OnexError
 from store import letters
-from store.batch import Limits
 from store.letters import Letter, LetterStatus
 from worker.cli_connection import Connection, command_connection
+from worker.database import limits
 from worker.settings import Settings
 
 STATUSES = ("open", "retried", "discarded", "all")
@@ -82,13 +81,12 @@ def retry_command(
     if payload is not None and (every or len(ids) != 1):
         raise click.UsageError("--payload goes with exactly one ID")
     settings = Settings.load(require=["database_url"])
-    limits = Limits(future_limit=timedelta(seconds=settings.future_limit_s), environment=settings.environment)
     repaired = payload.read().decode() if payload is not None else None
     with command_connection() as conn:
         failed = 0
         for letter in _chosen(conn, ids, digest, every=every, code=code):
             try:
-                operation_id = letters.retry(conn, letter, payload=repaired, limits=limits)
+                operation_id = letters.retry(conn, letter, payload=repaired, limits=limits(settings))
                 done = "goes out again" if letter.form == "event" else f"applied as {operation_id}"
                 click.echo(f"{letter.id} {done}")
             except OnexError as error:

@@ -24,21 +24,15 @@ def worker(name: str | None, queues: str | None, threads: int | None) -> None:
 
 
 @click.command()
-@click.option(
-    "--schedule",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where it notes what ran last.  [default: beat/schedule in the data directory]",
-)
-def beat(schedule: Path | None) -> None:
-    """Run the scheduler: one in a fleet."""
-    settings = Settings.load(require=("broker_url",))
+@click.option("--ready-file", type=click.Path(path_type=Path), hidden=True, help="Written when it has begun.")
+def beat(ready_file: Path | None) -> None:
+    """Run a scheduler until SIGTERM. Any number of them may run: each tick takes effect once."""
+    settings = Settings.load(require=("database_url", "broker_url"))
     install(settings)
     from worker.app import app
     from worker.life import run_beat
 
-    path = schedule or settings.data_dir / "beat" / "schedule"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run_beat(app, settings, path)
+    run_beat(app, settings, ready_file)
 
 
 @click.command()

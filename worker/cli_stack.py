@@ -36,7 +36,8 @@ data_dir_option = click.option(
 @click.option(
     "--consumers", type=click.IntRange(min=0), default=0, show_default=True, help="Consumers: event bus to workers."
 )
-@click.option("--no-beat", is_flag=True, help="Start no scheduler.")
+@click.option("--beats", type=click.IntRange(min=0), default=1, show_default=True, help="Schedulers.")
+@click.option("--no-beat", is_flag=True, help="Start no scheduler, as --beats 0.")
 @click.option("--no-flower", is_flag=True, help="Start no Flower.")
 @click.option("--port-postgres", type=PORT, help="Its port; else that of the last start, else a free one.")
 @click.option("--port-broker", type=PORT, help="Likewise.")
@@ -48,6 +49,7 @@ def up(
     workers: int,
     relays: int,
     consumers: int,
+    beats: int,
     no_beat: bool,
     no_flower: bool,
     port_postgres: int | None,
@@ -71,7 +73,7 @@ def up(
         workers=workers,
         relays=relays,
         consumers=consumers,
-        beat=not no_beat,
+        beats=0 if no_beat else beats,
         flower=not no_flower,
         postgres_port=port_postgres,
         broker_port=port_broker,

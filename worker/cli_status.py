@@ -7,6 +7,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from store.alerts import Alert
 from store.outbox import OutboxDepth
 from worker.settings import Settings
 from worker.status import FleetStatus, gather
@@ -100,6 +101,13 @@ def _show_store(console: Console, status: FleetStatus) -> None:
         console.print(
             "rows outside every day's partition: " + ", ".join(f"{table} {count:,}" for table, count in strays.items())
         )
+    for alert in status.store.alerts:
+        console.print(alert_line(alert), highlight=False)
+
+
+def alert_line(alert: Alert) -> str:
+    """One alert, red."""
+    return f"[bold red]alert {alert.metric}: {alert.about}: {alert.message}[/bold red]"
 
 
 def outbox_line(depth: OutboxDepth) -> str:

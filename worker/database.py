@@ -1,6 +1,10 @@
-"""What the settings say of the way to the database, for every process that has one."""
+"""What the settings say of the way to the database, and of what is taken there, for every process that has one."""
 
+from datetime import timedelta
+
+from store.batch import Limits
 from store.breaker import BreakerConfig
+from store.liveness import Thresholds
 from store.pool import PoolConfig
 from worker.settings import Settings
 
@@ -29,4 +33,20 @@ def breaker_config(settings: Settings) -> BreakerConfig:
         probe_interval_s=settings.breaker_probe_interval_s,
         half_open_max_calls=settings.breaker_half_open_max_calls,
         half_open_successes=settings.breaker_half_open_successes,
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(
+        future_limit=timedelta(seconds=settings.future_limit_s),
+        horizon=timedelta(days=settings.ledger_horizon_days),
+        log_consumed_events=settings.log_consumed_events,
+        environment=settings.environment,
+        liveness=thresholds(settings),
+    )
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    return Thresholds(
+        fresh_for=timedelta(seconds=settings.heartbeat_fresh_s), dead_after=timedelta(seconds=settings.heartbeat_dead_s)
     )

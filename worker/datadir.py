@@ -31,7 +31,7 @@ class DataDir:
         self.path = path.expanduser().absolute()
         self.postgres = self.path / "postgres"
         self.broker = self.path / "broker"
-        self.beat = self.path / "beat"
+        self.beats = self.path / "beats"
         self.consumers = self.path / "consumers"
         self.logs = self.path / "logs"
         self.secrets = self.path / "secrets"
@@ -43,7 +43,7 @@ class DataDir:
         """Make what is missing. Raises: FleetError where it cannot."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o711)  # 0711: PostgreSQL's account passes through
-            for directory in (self.broker, self.beat, self.consumers, self.logs, self.secrets):
+            for directory in (self.broker, self.beats, self.consumers, self.logs, self.secrets):
                 directory.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise FleetError(f"cannot use {self.path} as the data directory: {error.strerror or error}") from error

@@ -99,6 +99,11 @@ class Gate:
         """Wait, but not longer than the worker lives."""
         self._guard.wait(seconds)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is: `wait` returns at once from then on."""
+        return self._guard.stopping
+
     def published(self, event_ids: Collection[UUID]) -> set[UUID]:
         """Which of these committed events are on the bus, after waiting for them a little; nothing is raised."""
         return self._publication.published(event_ids, look=self._look, hear=self._feed.wait)

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from celery.utils.nodenames import default_nodename, host_format
 
 import worker.remote  # noqa: F401  # registers the remote control command
 from worker.app import FleetApp
+from worker.beat import TickScheduler
 from worker.errors import FleetError
 from worker.logs import configure
 from worker.settings import Settings
@@ -77,10 +79,11 @@ def forget_builtin_tasks(app: FleetApp) -> None:
         app.tasks.unregister(name)
 
 
-def run_beat(app: FleetApp, settings: Settings, schedule_path: Path) -> None:
-    """Be the scheduler in this process until SIGTERM; `schedule_path` keeps what ran last."""
+def run_beat(app: FleetApp, settings: Settings, ready_file: Path | None) -> None:
+    """Be a scheduler in this process until SIGTERM; `ready_file` is written when it has looked for the first time."""
     _log_as(settings)
-    app.Beat(schedule=str(schedule_path), loglevel=settings.log_level, quiet=True).run()
+    scheduler = partial(TickScheduler, settings=settings, ready_file=ready_file)
+    app.Beat(scheduler_cls=scheduler, loglevel=settings.log_level, quiet=True).run()
 
 
 def run_flower(app: FleetApp, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from worker.report_tables import (
     Column,
+    as_age,
     as_duration,
     as_id,
     as_instant,
@@ -33,13 +34,23 @@ _STAMPS = (
     as_text("file_hash"),
     as_text("intelligence_data", "intelligence"),
 )
-NODES = (
+_LIVENESS = as_text("liveness", styles={"STALE": "yellow", "DEAD": "red"})
+_NODES = (
     as_text("node_id", "node"),
     as_text("node_type", "type"),
+    as_text("namespace"),
     as_text("node_version", "version"),
-    as_text("health_status", "health"),
-    as_instant("last_heartbeat"),
+    as_text("health", styles={"DEGRADED": "yellow", "UNHEALTHY": "red"}),
+    as_age("age_s", "heard of before"),
     as_text("endpoint_url", "endpoint"),
+)
+_EVERY_NODE = (
+    *_NODES[:4],
+    _LIVENESS,
+    _NODES[4],
+    as_text("reported_health", "reported"),
+    *_NODES[5:],
+    as_instant("deregistered_at", "deregistered"),
 )
 LISTS: dict[str, tuple[Column, ...]] = {
     "find_failed_workflows": (
@@ -64,7 +75,8 @@ LISTS: dict[str, tuple[Column, ...]] = {
         as_number("failure_count", "times"),
         as_instant("last_failure_at", "last"),
     ),
-    "healthy_nodes": NODES,
+    "healthy_nodes": _NODES,
+    "list_nodes": _EVERY_NODE,
     "active_bridge_states": (as_text("node_type"), as_text("state"), as_number("count", "bridges")),
     "stamps_by_hash": _STAMPS,
     "stamps_with": _STAMPS,
@@ -156,6 +168,14 @@ def _session(to: Console, session: Answer) -> None:
         to.print(_MORE)
 
 
+def _node(to: Console, node: Answer) -> None:
+    show_list(to, [node], _EVERY_NODE)
+    told = {name: node[name] for name in ("capabilities", "endpoints", "metadata") if node.get(name)}
+    show_fields(to, [(name, text(value)) for name, value in told.items()])
+    if "omitted" in node:
+        to.print(Text("Too large to be shown: " + ", ".join(node["omitted"]), style="bold red"))
+
+
 def _stats(to: Console, stats: Answer) -> None:
     states = [f"{text(state)} {count:,}" for state, count in sorted(stats["workflows_by_state"].items())]
     bridges = stats["aggregated"]
@@ -175,4 +195,5 @@ _PAGES: dict[str, Callable[[Console, Answer], None]] = {
     "trace_workflow": _trace,
     "session_events": _session,
     "namespace_stats": _stats,
+    "get_node": _node,
 }

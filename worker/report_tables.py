@@ -20,12 +20,16 @@ Show = Callable[[Any], str]
 
 
 class Column(NamedTuple):
-    """A field of the rows, under a heading. `show` makes text of its value, which is not None."""
+    """A field of the rows, under a heading. `show` makes text of its value, which is not None.
+
+    styles  how a terminal shows certain texts
+    """
 
     field: str
     heading: str
     show: Show
     right: bool = False
+    styles: Mapping[str, str] = {}
 
 
 def text(value: Any) -> str:
@@ -58,8 +62,8 @@ def whole(value: Any) -> str:
     return text(value) if not isinstance(value, str) or len(value) > CELL_CHARS else value
 
 
-def as_text(column: str, heading: str | None = None) -> Column:
-    return Column(column, heading or column.replace("_", " "), text)
+def as_text(column: str, heading: str | None = None, *, styles: Mapping[str, str] | None = None) -> Column:
+    return Column(column, heading or column.replace("_", " "), text, styles=styles or {})
 
 
 def as_id(column: str, heading: str | None = None) -> Column:
@@ -72,6 +76,11 @@ def as_instant(column: str, heading: str | None = None) -> Column:
 
 def as_number(column: str, heading: str | None = None) -> Column:
     return Column(column, heading or column.replace("_", " "), number, right=True)
+
+
+def as_age(column: str, heading: str) -> Column:
+    """Of seconds."""
+    return Column(column, heading, lambda age_s: duration(age_s * 1000), right=True)
 
 
 def as_duration(column: str, heading: str | None = None) -> Column:
@@ -99,7 +108,7 @@ def show_rows(to: Console, rows: Sequence[Row], columns: Sequence[Column], *, ti
             min_width=_least(column, rows),
         )
     for row in rows:
-        table.add_row(*[Text(_cell(column, row)) for column in kept])
+        table.add_row(*[Text(told, style=column.styles.get(told, "")) for column, told in _cells(kept, row)])
     to.print(table)
 
 
@@ -115,6 +124,10 @@ def show_fields(to: Console, fields: Iterable[tuple[str, str]]) -> None:
 
 def shown(value: Any, show: Show = text) -> str:
     return NOTHING if value is None else show(value)
+
+
+def _cells(columns: Sequence[Column], row: Row) -> Iterable[tuple[Column, str]]:
+    return ((column, _cell(column, row)) for column in columns)
 
 
 def _cell(column: Column, row: Row) -> str:

@@ -50,6 +50,22 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _policies(entries: tuple[str, ...]) -> tuple[str, ...]:
+    """Each as "type=seconds", without spaces around either; up to nine digits, which is 31 years."""
+    pairs = [tuple(part.strip() for part in entry.rpartition("=")[::2]) for entry in entries]
+    good = re.compile("[1-9][0-9]{0,8}")
+    types = [workflow_type for workflow_type, _ in pairs]
+    wrong = [
+        f"{entry}: must be workflow_type=seconds"
+        for entry, (workflow_type, seconds) in zip(entries, pairs, strict=True)
+        if not (workflow_type and good.fullmatch(seconds))
+    ]
+    wrong += [f"{one}: named twice" for one in dict.fromkeys(types) if types.count(one) > 1]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return tuple("=".join(pair) for pair in pairs)
+
+
 def _upper(value: object) -> object:
     return value.strip().upper() if isinstance(value, str) else value
 
@@ -71,11 +87,14 @@ BackendUrl = Annotated[str, _url(*BACKEND_SCHEMES)]
 BusUrl = Annotated[str, _url(*BUS_SCHEMES)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Policies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_policies)]
 Count = Annotated[int, Field(ge=1)]
 Milliseconds = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Days = Annotated[int, Field(ge=1)]
+Keep = Annotated[int, Field(ge=0)]  # days; 0 keeps for ever
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
 class Settings(BaseSettings):
@@ -192,6 +211,34 @@ class Settings(BaseSettings):
     recover_limit: Annotated[int, Field(ge=1, le=10_000)] = Field(10_000, description="workflows in one answer")
     recover_timeout_ms: Milliseconds = Field(2000, description="after this time its answer is partial")
 
+    heartbeat_fresh_s: Seconds = Field(60, description="a node heard of within this time is FRESH")
+    heartbeat_dead_s: Seconds = Field(120, description="one not heard of for longer is DEAD; between the two, STALE")
+    heartbeat_sweep_s: Seconds = Field(15, description="time between two sweeps for stale heartbeats")
+    fsm_recovery_s: Seconds = Field(60, description="time between two recoveries of workflows from their transitions")
+    fsm_recovery_after_s: Seconds = Field(300, description="how long a workflow lags behind before it is recovered")
+    stalled_after_s: Seconds = Field(3600, description="a workflow without any operation for so long is reported")
+    stall_fails: Policies = Field(
+        (), description="workflow_type=seconds, by comma: stalled for so long, one of that type is set to FAILED"
+    )
+    retention_at: TimeOfDay = Field("03:00", description="when old rows are removed, every day, UTC")
+    retention_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        20, description="share of one connection's time that removing rows takes"
+    )
+    schedule_slice_s: Seconds = Field(20, description="how long one task of a schedule works before it lets others in")
+    retain_operations_days: Keep = Field(8, description="how long the ledger's rows are kept; 0 here and below: always")
+    retain_workflow_steps_days: Keep = Field(90, description="how long steps are kept")
+    retain_fsm_transitions_days: Keep = Field(90, description="how long transitions are kept; their state stays longer")
+    retain_event_logs_days: Keep = Field(30, description="how long events are kept; those that wait to go out, always")
+    retain_workflow_executions_days: Keep = Field(180, description="how long ended workflows are kept")
+    retain_metadata_stamps_days: Keep = Field(
+        365, description="how long stamps are kept, and with them their workflows"
+    )
+    retain_fsm_states_days: Keep = Field(365, description="how long states are kept whose workflow is gone")
+    retain_dead_letters_days: Keep = Field(90, description="how long settled dead letters are kept; open ones, always")
+    retain_node_registrations_days: Keep = Field(30, description="how long nodes are kept that are gone or silent")
+    retain_schedule_ticks_days: Keep = Field(30, description="how long the record of what schedules did is kept")
+    default_rows_alert: Count = Field(1000, description="rows in a default partition from which an alert is raised")
+
     pg_bin: Path | None = Field(
         None, validation_alias="FLEET_PG_BIN", description="bin directory of an own PostgreSQL for `fleet up`"
     )
@@ -209,9 +256,28 @@ class Settings(BaseSettings):
             wrong.append("{} is greater than {}".format(*names))
         if self.partitions_days_back < self.ledger_horizon_days:
             wrong.append(f"{env_name('partitions_days_back')} is less than {env_name('ledger_horizon_days')}")
+        if self.heartbeat_fresh_s >= self.heartbeat_dead_s:
+            wrong.append(f"{env_name('heartbeat_fresh_s')} is not less than {env_name('heartbeat_dead_s')}")
+        wrong += self._kept_too_briefly()
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+    def _kept_too_briefly(self) -> list[str]:
+        """What is removed while the ledger answers for it, or as soon as its day is made, or before what it sums up."""
+        kept = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("retain_")}
+        horizon = [name for name, days in kept.items() if 0 < days <= self.ledger_horizon_days]
+        by_day = ("operations", "workflow_steps", "fsm_transitions", "event_logs")
+        made = [
+            name for name in (f"retain_{table}_days" for table in by_day) if 0 < kept[name] < self.partitions_days_back
+        ]
+        states, transitions = "retain_fsm_states_days", "retain_fsm_transitions_days"
+        outlived = kept[states] > 0 and not 0 < kept[transitions] <= kept[states]
+        return [
+            *(f"{env_name(name)} is not greater than {env_name('ledger_horizon_days')}" for name in horizon),
+            *(f"{env_name(name)} is less than {env_name('partitions_days_back')}" for name in made),
+            *([f"{env_name(states)} is less than {env_name(transitions)}"] if outlived else []),
+        ]
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -236,6 +302,11 @@ class Settings(BaseSettings):
             raise _report(problems)
         return loaded
 
+    def given(self) -> dict[str, str]:
+        """What was told by the environment or the directory of secrets, as variables; what is secret is left out."""
+        known = {env_name(name): getattr(self, name) for name in self.model_fields_set}
+        return {name: _as_text(value) for name, value in known.items() if not isinstance(value, SecretStr)}
+
     def missing(self, *names: str) -> list[str]:
         """Those of the named fields that have no value."""
         values = ((name, getattr(self, name)) for name in names)
@@ -252,6 +323,15 @@ def env_name(field: str) -> str:
     """The variable that a field is read from."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def _as_text(value: object) -> str:
+    """As it stands in the environment, wherever that is read from."""
+    if isinstance(value, tuple):
+        return ",".join(str(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value.absolute() if isinstance(value, Path) else value)
 
 
 def _report(problems: list[str]) -> SettingsError:

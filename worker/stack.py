@@ -1,6 +1,6 @@
 """The services of a whole fleet on one directory, in their order: PostgreSQL and broker, relays, workers, consumers of
-the bus, beat, Flower. They stop in reverse: who hands work on goes before whoever does it, so a consumer still gets its
-confirmations, and what the workers announce last still goes out.
+the bus, beats, Flower. They stop in reverse: who hands work on goes before whoever does it, so a consumer still gets
+its confirmations, and what the workers announce last still goes out.
 
 A server whose URL is given by a setting is used, not started.
 """
@@ -25,6 +25,16 @@ from worker.launch import Launch, fleet_command
 from worker.settings import Settings, child_environment, install, masked
 from worker.supervisor import Service, Supervisor
 
+# Of what was told: where servers listen and lie is told as it turned out, or is found again in the data directory.
+_NOT_PASSED_ON = (
+    "OMNINODE_BUS",
+    "OMNINODE_BUS_URL",
+    "OMNINODE_FLOWER_URL",
+    "OMNINODE_FLOWER_HOST",
+    "OMNINODE_FLOWER_PORT",
+    "FLEET_PG_BIN",
+    "FLEET_BROKER_BIN",
+)
 SETTLE_S = 10  # what a worker needs beyond its soft shutdown
 
 
@@ -36,7 +46,7 @@ class StackConfig:
     workers: int = 2
     relays: int = 1
     consumers: int = 0
-    beat: bool = True
+    beats: int = 1
     flower: bool = True
     postgres_port: int | None = None
     broker_port: int | None = None
@@ -44,7 +54,7 @@ class StackConfig:
     echo: bool = True  # show the processes' lines
 
     def __post_init__(self) -> None:
-        for what in ("workers", "relays", "consumers"):
+        for what in ("workers", "relays", "consumers", "beats"):
             if getattr(self, what) < 0:
                 raise FleetError(f"the number of {what} must not be negative")
 
@@ -65,10 +75,12 @@ class StackEnv:
     flower_url: str = ""
     flower_user: str = ""
     flower_password: str = field(default="", repr=False)
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)  # the settings that the fleet was told
 
     def variables(self) -> dict[str, str]:
         """The lines of fleet.env; what has no value is left out."""
         values = {
+            **{name: value for name, value in self.given.items() if name not in _NOT_PASSED_ON},
             "OMNINODE_DATABASE_URL": self.database_url,
             "OMNINODE_BROKER_URL": self.broker_url,
             "OMNINODE_BUS": self.bus,
@@ -121,8 +133,8 @@ class Stack:
         await self._supervisor.start(*(self._worker(name, env.variables()) for name in workers))
         consumers = self._names("consumer", self._config.consumers)
         await self._supervisor.start(*(self._consumer(name, env.variables()) for name in consumers))
-        if self._config.beat:
-            await self._supervisor.start(self._beat(env.variables()))
+        beats = self._names("beat", self._config.beats)
+        await self._supervisor.start(*(self._beat(name, env.variables()) for name in beats))
         if self._config.flower:
             await self._supervisor.start(self._flower(env.variables(), port=int(env.flower_url.rpartition(":")[2])))
         return env
@@ -189,7 +201,12 @@ class Stack:
         return server
 
     def _environment(self, database_url: str, broker_url: str) -> StackEnv:
-        env = StackEnv(data_dir=self._directory.path, database_url=database_url, broker_url=broker_url)
+        env = StackEnv(
+            data_dir=self._directory.path,
+            database_url=database_url,
+            broker_url=broker_url,
+            given=self._settings.given(),
+        )
         known = Settings.load(broker_url=broker_url)
         if known.bus_url and known.bus_url != broker_url:
             env = replace(env, bus=known.bus, bus_url=known.bus_url)
@@ -223,10 +240,10 @@ class Stack:
         launch = self._program(name, "worker", "--name", name, variables=variables, grace_s=grace_s)
         return Service(launch=launch, check=partial(worker_answers, name))
 
-    def _beat(self, variables: Mapping[str, str]) -> Service:
-        schedule = self._directory.beat / "schedule"
-        launch = self._program("beat", "beat", "--schedule", str(schedule), variables=variables)
-        return Service(launch=launch, check=partial(file_written, schedule, time.time()))
+    def _beat(self, name: str, variables: Mapping[str, str]) -> Service:
+        ready_file = self._directory.beats / name
+        launch = self._program(name, "beat", "--ready-file", str(ready_file), variables=variables)
+        return Service(launch=launch, check=partial(file_written, ready_file, time.time()))
 
     def _flower(self, variables: Mapping[str, str], *, port: int) -> Service:
         host = self._settings.flower_host

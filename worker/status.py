@@ -11,6 +11,7 @@ from omninode_bridge.broker import FLEET_STATE_COMMAND
 from omninode_bridge.errors import OnexError
 from store import status as store_status
 from store.connection import connection
+from worker.jobs import alert_limits
 from worker.settings import Settings
 
 REPLY_TIMEOUT_S = 1.0
@@ -71,7 +72,7 @@ def worker_states(app: Celery) -> dict[str, dict[str, Any]]:
 
 def _read_store(status: FleetStatus, settings: Settings, window_s: float) -> None:
     with connection(settings.database_url) as conn:
-        status.store = store_status.read(conn, window_s=window_s)
+        status.store = store_status.read(conn, window_s=window_s, **alert_limits(settings))
 
 
 def _try(status: FleetStatus, what: str, action: Callable[[], None]) -> None:
