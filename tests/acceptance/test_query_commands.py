@@ -130,14 +130,6 @@ def test_a_session_is_told_event_by_event(asked: str) -> None:
     assert line_of(run(asked, "session", str(uuid4())), "events", "0")
 
 
-def test_nodes_are_the_healthy_ones_or_all(asked: str) -> None:
-    healthy, every = run(asked, "nodes", "--type", "Reducer"), run(asked, "nodes", "--all")
-    assert line_of(healthy, "node-fresh", "HEALTHY") and "node-stale" not in healthy
-    assert line_of(every, "node-stale", "2026-01-05 10:00:00.000")
-    assert lines(run(asked, "nodes", "--type", "orchestrator")) == ["none"]
-    assert len(json.loads(run(asked, "nodes", "--all", "--type", "reducer", "--json"))["items"]) == 2
-
-
 GIVEN = {
     "trace_workflow": f"correlation_id={WORKFLOW}",
     "namespace_stats": "namespace=tests",
@@ -146,6 +138,8 @@ GIVEN = {
     "stamps_with": 'intelligence={"kind": "security"}',
     "events_with_error": "limit=5",
     "step_timing": "time_range_hours=0.5",
+    "list_nodes": "include_deregistered=true",
+    "get_node": "node_id=node-stale",
 }
 
 
@@ -159,6 +153,8 @@ def test_any_report_is_told_by_its_name(asked: str, name: str) -> None:
 def test_a_wrong_parameter_of_a_report_is_named(asked: str) -> None:
     assert "VALIDATION_ERROR: limit: not an integer" in run(asked, "report", "step_timing", "limit=0", code=1)
     assert "limit: not a number" in run(asked, "report", "step_timing", "limit=many", code=2)
+    wrong = run(asked, "report", "list_nodes", "include_deregistered=yes", code=2)
+    assert "include_deregistered: not a number, true, false or a JSON object" in wrong
     assert "limit: not KEY=VALUE" in run(asked, "report", "step_timing", "limit", code=2)
 
 

@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -124,8 +125,11 @@ def test_a_task_is_taken_from_its_own_queue_only(producer: Celery) -> None:
         ask(producer, "persist_workflow_step", wire(factories.step()), queue="housekeeping")
 
 
-def test_partitions_are_ensured_on_demand(producer: Celery) -> None:
-    assert producer.send_task("omninode.ensure_partitions", queue="housekeeping").get(timeout=ANSWER_S) == 0
+def test_a_schedules_task_runs_the_tick_that_it_is_given(producer: Celery, conn: psycopg.Connection[Any]) -> None:
+    due_at = datetime.now(UTC)
+    producer.send_task("omninode.ensure_partitions", [due_at.isoformat()], queue="housekeeping")
+    query = "select outcome from schedule_ticks where name = 'partitions' and due_at = %s"
+    wait_until(lambda: conn.execute(query, [due_at]).fetchone() == ("done",), seconds=ANSWER_S, what="the tick is done")
 
 
 def test_each_worker_tells_how_it_is(producer: Celery) -> None:

@@ -55,6 +55,14 @@ def open_breaker(gate: Gate) -> None:
             gate.run(away)
 
 
+def test_the_server_asks_whether_a_silent_client_still_lives(pool: Pool) -> None:
+    """What a host that vanished held is free within half a minute."""
+    with pool.connection() as conn:
+        names = ("idle", "interval", "count")
+        found = [conn.execute(f"show tcp_keepalives_{name}".encode()).fetchone() for name in names]
+    assert found == [("10",), ("5",), ("3",)]
+
+
 def test_a_connection_has_the_session_s_limits(pool: Pool) -> None:
     with pool.connection() as conn:
         assert conn.autocommit

@@ -18,7 +18,10 @@ from tests import factories
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 WORKFLOWS = [UUID(int=number, version=4) for number in range(1, 8)]
-HIDDEN = {"clocks", "contributed_workflows_processed", "contributed_items_aggregated", "contributed_size_bytes"}
+HIDDEN = {"clocks", "contributed_workflows_processed", "contributed_items_aggregated", "contributed_size_bytes"} | {
+    "stalled_at",
+    "liveness_announced",
+}
 KINDS = {
     "uuid": "uuid",
     "character varying": "text",

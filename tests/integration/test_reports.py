@@ -290,23 +290,6 @@ def test_events_that_tell_of_an_error_are_found_newest_first(conn: Conn) -> None
 # ---- nodes and bridges ----------------------------------------------------------------------------------------------
 
 
-def test_healthy_nodes_are_those_that_said_so_lately(conn: Conn) -> None:
-    apply(
-        conn,
-        [
-            heartbeat("b", node_type="reducer"),
-            heartbeat("a", node_type="reducer"),
-            heartbeat("c", node_type="orchestrator"),
-            heartbeat("stale", node_type="reducer", last_heartbeat=now() - timedelta(minutes=2)),
-        ],
-    )
-    conn.execute("insert into node_registrations (node_id, last_heartbeat) values ('unknown', now())")
-    assert [one["node_id"] for one in items(conn, "healthy_nodes")] == ["c", "a", "b"]
-    assert [one["node_id"] for one in items(conn, "healthy_nodes", node_type="REDUCER")] == ["a", "b"]
-    assert len(items(conn, "healthy_nodes", max_age_s=300)) == 4
-    assert [set(one) for one in items(conn, "healthy_nodes", limit=1)] == [set(ENTITIES["node_heartbeat"].columns)]
-
-
 def test_a_list_of_heavy_nodes_ends_before_an_answer_is_full(conn: Conn) -> None:
     apply(conn, [heartbeat(f"n{number:03}", metadata={"text": "x" * 6_000}) for number in range(800)])
     found = asyncio.run(queries.healthy_nodes(node=DirectNode(conn)))
@@ -394,6 +377,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "session_events": {"session_id": str(uuid4())},
     "stamps_by_hash": {"file_hash": "ab"},
     "stamps_with": {"intelligence": {"a": 1}},
+    "get_node": {"node_id": "node-1"},
 }
 
 
@@ -441,7 +425,14 @@ def test_every_report_has_its_function_in_the_api(conn: Conn) -> None:
     for name in REPORTS:
         answer = asyncio.run(getattr(queries, name)(node=node, **given.get(name, {})))
         expected = ask(conn, name, given.get(name, {}), timeout_ms=5000)
-        assert answer == expected.get("items", expected)
+        assert _ageless(answer) == _ageless(expected.get("items", expected))
+
+
+def _ageless(answer: Any) -> Any:
+    """The same without the age of nodes, which grows while one asks."""
+    if isinstance(answer, list):
+        return [_ageless(one) for one in answer]
+    return {name: value for name, value in answer.items() if name != "age_s"}
 
 
 def test_the_api_raises_by_the_code_of_the_answer(conn: Conn) -> None:

@@ -11,6 +11,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from store import letters, outbox
 from store.apply import apply
+from store.retention import KeepTimes, Retention
 from tests.factories import contribution, publish_event, store_connection, transition_intent
 from tests.servers import PostgresServer
 
@@ -84,3 +85,24 @@ def test_the_worker_appends_to_the_outbox_and_relays_it(
         outbox.release_shards(connection, shards)
         letters.retry(connection, letters.find(connection, first.id))
         assert outbox.depth(connection).pending == 1
+
+
+def test_the_worker_removes_what_is_old_and_drops_its_days(
+    database: str, postgres_servers: Mapping[str, PostgresServer]
+) -> None:
+    run_roles(postgres_servers["18"], database, worker_password="any")
+    with psycopg.connect(database, autocommit=True) as owner:
+        bounds = "'017f0000-0000-0000-0000-000000000000') to ('017f0526-5c00-0000-0000-000000000000'"
+        owner.execute(f"create table operations_p20220215 partition of operations for values from ({bounds})".encode())
+    job = Retention(KeepTimes())
+    with store_connection(worker_url(database, "any")) as connection:
+        counts: dict[str, int] = {}
+        while not job.over:
+            job.aside(connection)
+            with connection.transaction():
+                counts |= job(connection).counts
+        assert counts["operations.days"] == 1
+        assert connection.execute("select to_regclass('operations_p20220215')").fetchone() == (None,)
+        assert connection.execute("select parent, last_day::text from dropped_days").fetchall() == [
+            ("operations", "2022-02-15")
+        ]

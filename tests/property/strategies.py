@@ -261,6 +261,7 @@ FIELDS: dict[type[Data], dict[str, SearchStrategy[Any]]] = {
         "capabilities": _objects,
         "endpoints": _objects,
         "endpoint_url": _names,
+        "namespace": _names,
     },
     EventData: _event_fields,
 }

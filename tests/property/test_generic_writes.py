@@ -8,9 +8,9 @@ An update's started_at is left out: it has no clock.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal, LiteralString
@@ -71,6 +71,7 @@ class Target:
     data_class  the event that has the row's columns for fields
     events      all that change it
     clocks      reads the clocks of one row
+    more        columns that only generic writes give
     """
 
     table: str
@@ -81,6 +82,7 @@ class Target:
     data_class: type[Data]
     events: tuple[type[Data], ...]
     clocks: LiteralString
+    more: Mapping[str, SearchStrategy[Any]] = field(default_factory=dict)
 
     def clocks_of(self, conn: Connection, key: tuple[Any, ...]) -> dict[str, str] | None:
         """None where there is no row."""
@@ -117,6 +119,7 @@ NODES = Target(
     NodeHeartbeatData,
     (NodeHeartbeatData,),
     "select clocks from node_registrations where node_id = %s",
+    more={"deregistered_at": st.sampled_from([LONG_AGO, YESTERDAY])},
 )
 TARGETS = [pytest.param(target, id=target.table) for target in (WORKFLOWS, BRIDGES, NODES)]
 Way = Literal["insert", "update", "upsert"]
@@ -187,10 +190,11 @@ class DrawnWrite:
 @st.composite
 def writes(draw: st.DrawFn, target: Target, ways: Sequence[Way]) -> DrawnWrite:
     way = draw(st.sampled_from(ways))
-    strategies = FIELDS[target.data_class]
+    strategies = {**FIELDS[target.data_class], **target.more}
     without = {*target.key, *(() if way == "insert" else ("started_at",))}
-    columns = sorted(strategies.keys() - without)
+    columns = sorted(FIELDS[target.data_class].keys() - without)
     names = draw(st.lists(st.sampled_from(columns), min_size=1, max_size=5, unique=True))
+    names += [name for name in target.more if draw(st.booleans())]
     fields: dict[str, Any] = {} if way == "update" else dict(target.required)
     for name in names:
         may_be_null = takes_null(target.entity_type, name) and name != "started_at"

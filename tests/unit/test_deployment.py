@@ -119,9 +119,9 @@ def test_only_flower_publishes_a_port_and_on_loopback_only() -> None:
     assert port.endswith(f":{SERVICES['flower']['environment']['OMNINODE_FLOWER_PORT']}")
 
 
-@pytest.mark.parametrize("name", ["worker", "relay", "consume"])
+@pytest.mark.parametrize("name", ["worker", "relay", "consume", "beat"])
 def test_a_service_of_which_there_may_be_many_can_be_scaled(name: str) -> None:
-    assert not {"container_name", "ports", "hostname"} & set(SERVICES[name])
+    assert not {"container_name", "ports", "hostname", "volumes"} & set(SERVICES[name])
 
 
 @pytest.mark.parametrize("name", ["worker", "consume"])
@@ -140,7 +140,9 @@ def test_only_the_migrations_use_the_owner_of_the_tables() -> None:
         re.match(r"postgresql://(\w+):", s["environment"].get("OMNINODE_DATABASE_URL", "")) for s in FLEET.values()
     ]
     named = {name: user[1] for name, user in zip(FLEET, users, strict=True) if user}
-    assert named == {"migrate": "omninode_owner", "worker": "omninode_worker", "relay": "omninode_worker"}
+    owner, worker = named.pop("migrate"), set(named.values())
+    assert (owner, worker) == ("omninode_owner", {"omninode_worker"})
+    assert set(named) == {"worker", "relay", "beat"}
 
 
 def test_every_password_comes_from_the_environment_and_its_lack_is_an_error() -> None:

@@ -13,7 +13,14 @@ from store.entities import ENTITIES
 from store.generic_statements import row_types
 
 ROOT = Path(__file__).resolve().parents[2]
-HIDDEN = {"clocks", "contributed_workflows_processed", "contributed_items_aggregated", "contributed_size_bytes"}
+HIDDEN = {
+    "clocks",
+    "contributed_workflows_processed",
+    "contributed_items_aggregated",
+    "contributed_size_bytes",
+    "liveness_announced",
+    "stalled_at",
+}
 KINDS = {
     "uuid": "uuid",
     "character varying": "text",

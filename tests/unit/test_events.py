@@ -123,6 +123,7 @@ ROWS: list[tuple[tuple[str, ...], str, dict[str, Any], dict[str, Any]]] = [
             "health_status": "UNHEALTHY",
             "last_heartbeat": Z,
             "metadata": {"a": 1},
+            "namespace": "from.envelope",
         },
     ),
 ]
@@ -221,6 +222,21 @@ def test_a_block_decides_the_operation_wherever_it_stands_and_whatever_the_topic
     operation = mapped(value, "dev.omninode-bridge.node-heartbeat.v1")
     assert (operation.operation_type, told(operation)) == (BLOCKS[block], fields)
     assert operation.occurred_at == parse_instant(AT)
+
+
+@pytest.mark.parametrize(
+    ("own", "around", "namespace"),
+    [({"namespace": "own"}, {"namespace": "around"}, "own"), ({}, {"namespace": "around"}, "around"), ({}, {}, None)],
+)
+def test_a_heartbeats_namespace_is_its_own_or_the_envelopes_and_never_made_up(
+    own: dict[str, Any], around: dict[str, Any], namespace: str | None
+) -> None:
+    beat = {"node_id": "n", "health_status": "healthy", **own}
+    for value in (
+        envelope("node_heartbeat", beat, metadata=around),
+        envelope("thing", {"node_heartbeat_data": beat}, metadata=around),
+    ):
+        assert told(mapped(value)).get("namespace") == namespace
 
 
 @pytest.mark.parametrize(

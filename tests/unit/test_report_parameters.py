@@ -16,6 +16,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "session_events": {"session_id": str(uuid4())},
     "stamps_by_hash": {"file_hash": "ab"},
     "stamps_with": {"intelligence": {"a": 1}},
+    "get_node": {"node_id": "node-1"},
 }
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     *[(name, {}, f"{next(iter(parameters))}: missing") for name, parameters in NEEDED.items()],
@@ -37,6 +38,16 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     *[("events_with_error", {"limit": one}, "limit: ") for one in (0, 1001, True, "5", 2.5)],
     ("healthy_nodes", {"max_age_s": 0}, "max_age_s: "),
     ("healthy_nodes", {"node_type": 3}, "node_type: "),
+    ("healthy_nodes", {"namespace": "n" * 256}, "namespace: "),
+    *[("list_nodes", {"liveness": one}, "liveness: not one of FRESH, STALE, DEAD") for one in ("ALIVE", 1, "")],
+    *[("list_nodes", {"include_deregistered": one}, "include_deregistered: ") for one in ("true", 1, 0)],
+    *[
+        ("list_nodes", {"health": one}, "health: not one of HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN, OFFLINE")
+        for one in ("HELTHY", "", 1)
+    ],
+    ("healthy_nodes", {"after": 7}, "after: not text"),
+    ("list_nodes", {"after": 7}, "after: not text"),
+    ("get_node", {"node_id": "n" * 256}, "node_id: "),
 ]
 
 

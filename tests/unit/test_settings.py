@@ -94,6 +94,39 @@ def test_settings_that_contradict_each_other_are_refused(monkeypatch: pytest.Mon
         Settings.load()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HEARTBEAT_FRESH_S", "120", "HEARTBEAT_FRESH_S is not less than OMNINODE_HEARTBEAT_DEAD_S"),
+        ("RETAIN_DEAD_LETTERS_DAYS", "7", "RETAIN_DEAD_LETTERS_DAYS is not greater than OMNINODE_LEDGER_HORIZON_DAYS"),
+        ("PARTITIONS_DAYS_BACK", "9", "RETAIN_OPERATIONS_DAYS is less than OMNINODE_PARTITIONS_DAYS_BACK"),
+        ("RETAIN_FSM_STATES_DAYS", "89", "RETAIN_FSM_STATES_DAYS is less than OMNINODE_RETAIN_FSM_TRANSITIONS_DAYS"),
+        ("RETAIN_FSM_TRANSITIONS_DAYS", "0", "FSM_STATES_DAYS is less than OMNINODE_RETAIN_FSM_TRANSITIONS_DAYS"),
+        ("RETENTION_PERCENT", "0", "RETENTION_PERCENT"),
+        ("RETENTION_AT", "24:00", "RETENTION_AT"),
+        ("STALL_FAILS", "batch", "STALL_FAILS: batch: must be workflow_type=seconds"),
+        ("STALL_FAILS", "a=5,=7", "STALL_FAILS: =7: must be"),
+        ("STALL_FAILS", "a=0,b=-1,c=1.5", "STALL_FAILS: a=0: must be .*; b=-1: must be .*; c=1.5: must be"),
+        ("STALL_FAILS", "a=1234567890", "STALL_FAILS: a=1234567890: must be"),
+        ("STALL_FAILS", "b=5, *=9, b =7", "STALL_FAILS: b: named twice"),
+    ],
+)
+def test_what_would_remove_too_much_or_mean_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"OMNINODE_{variable}", value)
+    with pytest.raises(SettingsError, match=said):
+        Settings.load()
+
+
+def test_what_is_kept_for_ever_is_longer_than_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNINODE_RETAIN_OPERATIONS_DAYS", "0")
+    monkeypatch.setenv("OMNINODE_RETAIN_FSM_STATES_DAYS", "0")
+    monkeypatch.setenv("OMNINODE_STALL_FAILS", "batch_stamping = 7200 , other=60")
+    loaded = Settings.load()
+    assert loaded.retain_operations_days == 0 and loaded.stall_fails == ("batch_stamping=7200", "other=60")
+
+
 def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "omninode_flower_password").write_text("from a file\n")
     monkeypatch.setenv("OMNINODE_SECRETS_DIR", str(tmp_path))

@@ -20,6 +20,7 @@ class FakeEngine:
     """An engine whose other batches pass, or do not."""
 
     limits = Limits()
+    stopping = False
 
     def __init__(self, *, others_pass: bool = False) -> None:
         self.settled_total = 0
