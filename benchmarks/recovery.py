@@ -3,11 +3,10 @@
 The rows are made in the database, as operations would have left them; nothing else runs.
 """
 
-import time
 from datetime import timedelta
 from typing import Any
 
-from benchmarks.figures import Measurement, Seen
+from benchmarks.figures import Measurement, Seen, carry_out
 from store.connection import connection
 from store.fsm_recovery import Recovery
 from store.session import SESSION_SETTINGS
@@ -70,18 +69,10 @@ def _run(conn: Connection, what: str) -> Seen:
         "select count(*) from workflow_executions w join fsm_states f on f.entity_id = w.id"
         " where w.namespace = 'bench' and w.current_state <> f.current_state"
     ).fetchone()
-    counts, longest_s, begun = {"recovered": 0}, 0.0, time.perf_counter()
     job = Recovery(after=timedelta(minutes=5), stalled_after=timedelta(hours=1), fails={}, environment="development")
-    more = True
-    while more:
-        portion_begun = time.perf_counter()
-        with conn.transaction():
-            batch = job(conn)
-        more = batch.more
-        longest_s = max(longest_s, time.perf_counter() - portion_begun)
-        counts["recovered"] += batch.counts.get("recovered", 0)
-    took_s = time.perf_counter() - begun
-    figure = f"{counts['recovered']:,} of {disagree:,} in {took_s:.2f} s, longest transaction {longest_s:.2f} s"
+    did = carry_out(conn, job)
+    figure = f"{did.counts['recovered']:,} of {disagree:,} in {did.took_s:.2f} s"
+    figure += f", longest transaction {did.longest_s:.2f} s"
     return Seen(f"recovery of {WORKFLOWS:,} workflows, {what}", figure, f"{BEHIND:,} in < 10 s")
 
 

@@ -3,10 +3,9 @@
 The rows are made in the database. A relay publishes what the sweep announces, beside it.
 """
 
-import time
 from typing import Any
 
-from benchmarks.figures import Measurement, Seen
+from benchmarks.figures import Measurement, Seen, carry_out
 from store.connection import connection
 from store.liveness import Thresholds
 from store.session import SESSION_SETTINGS
@@ -52,19 +51,9 @@ def sweep_a_hundred_thousand(variables: dict[str, str], seconds: float) -> list[
 
 
 def _sweep(conn: Connection) -> Seen:
-    job = Sweep(Thresholds(), environment="development")
-    changed, longest_s, begun = 0, 0.0, time.perf_counter()
-    more = True
-    while more:
-        portion_begun = time.perf_counter()
-        with conn.transaction():
-            batch = job(conn)
-        more = batch.more
-        changed += batch.rows
-        longest_s = max(longest_s, time.perf_counter() - portion_begun)
-    took_s = time.perf_counter() - begun
-    figure = f"{took_s:.2f} s, longest transaction {longest_s:.2f} s"
-    return Seen(f"sweep of {NODES:,} nodes of which {changed:,} changed", figure, "")
+    did = carry_out(conn, Sweep(Thresholds(), environment="development"))
+    figure = f"{did.took_s:.2f} s, longest transaction {did.longest_s:.2f} s"
+    return Seen(f"sweep of {NODES:,} nodes of which {did.rows:,} changed", figure, "")
 
 
 MEASUREMENTS: dict[str, Measurement] = {"sweep": sweep_a_hundred_thousand}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from psycopg import Connection
 
 from store import partitions
+from store.instant import instant
 from store.retention import KeepTimes, old_days
 from store.schedules import Grid
 from store.statements import statement
@@ -43,9 +44,7 @@ def read(
     grids       the schedules that must not be late
     at          stands for the database's clock
     """
-    row = conn.execute(statement("read_instant")).fetchone()
-    assert row is not None
-    at = at or row[0]
+    at = at or instant(conn)
     return [
         *_missing(conn, days_ahead, at),
         *_filling(conn, rows_limit),

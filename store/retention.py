@@ -22,6 +22,7 @@ from psycopg.errors import LockNotAvailable
 
 from omninode_bridge.clock import millis
 from store import partitions
+from store.instant import instant
 from store.job import Batch
 from store.statements import statement
 
@@ -148,7 +149,7 @@ class Retention:
         if not self._reached.days or self._reached.told is not None:
             return
         began = time.monotonic()
-        at = self._at = self._at or _clock(conn)
+        at = self._at = self._at or instant(conn)
         left = {day.table for day in self.left}
         days = [day for day in old_days(conn, self._keep, at) if day.table not in left]
         if not days:
@@ -163,7 +164,7 @@ class Retention:
         self._portion = (_transaction(conn), self._reached)
         batch = self._reached.told
         if batch is None:
-            at = self._at = self._at or _clock(conn)
+            at = self._at = self._at or instant(conn)
             batch = self._rested(self._remove_rows(conn, at), began)
         else:
             self._reached = self._reached._replace(told=None)
@@ -252,9 +253,9 @@ def left_days(days: Sequence[OldDay], table: str, why: Literal["locked", "events
     return [DayLeft(table, first, why), *(DayLeft(table, day, "behind an older day") for day in others)]
 
 
-def first_id(instant: datetime) -> UUID:
+def first_id(at: datetime) -> UUID:
     """The smallest operation id of that instant."""
-    return UUID(int=max(0, millis(instant)) << 80)
+    return UUID(int=max(0, millis(at)) << 80)
 
 
 def bounds(keep: KeepTimes, at: datetime) -> dict[str, Any]:
@@ -268,13 +269,6 @@ def bounds(keep: KeepTimes, at: datetime) -> dict[str, Any]:
         "stamps_first_kept": first_id(begins["metadata_stamps"]),
         "first_timed": FIRST_TIMED,
     }
-
-
-def _clock(conn: Connection[Any]) -> datetime:
-    row = conn.execute(statement("read_instant")).fetchone()
-    assert row is not None
-    instant: datetime = row[0]
-    return instant
 
 
 def _transaction(conn: Connection[Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from store.instant import instant
 from store.retention import MOST_MOVED, DayLeft, KeepTimes, OldDay, bounds, first_id, left_days, old_days
 from store.statements import statement
 
@@ -41,9 +42,7 @@ def survey(conn: Connection[Any], keep: KeepTimes, *, at: datetime | None = None
         conn.execute("set local statement_timeout to 0")
         for method in ("seqscan", "hashjoin", "mergejoin"):
             conn.execute(f"set local enable_{method} to on".encode())
-        row = conn.execute(statement("read_instant")).fetchone()
-        assert row is not None
-        at = at or row[0]
+        at = at or instant(conn)
         reports = {table: TableReport(table, getattr(keep, table)) for table in KeepTimes.tables()}
         _survey_days(conn, old_days(conn, keep, at), reports)
         for table, kind, count in conn.execute(statement("survey_retention"), bounds(keep, at)):

@@ -138,14 +138,6 @@ def undone_s(conn: Connection[Any], name: str) -> float:
     return seconds
 
 
-def moment(conn: Connection[Any]) -> datetime:
-    """The database's clock: what a tick is due at that somebody asks for now."""
-    row = conn.execute("select clock_timestamp()").fetchone()
-    assert row is not None
-    instant: datetime = row[0]
-    return instant
-
-
 def run(
     conn: Connection[Any],
     tick: Tick,

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from store import schedules
+from store.instant import instant
 from store.retention import KeepTimes, Retention
 from store.retention_report import TableReport, reports_of, survey
 from store.schedules import Tick
@@ -41,7 +42,7 @@ def retention_command(dry_run: bool, as_json: bool) -> None:
 
 def _run(conn: Connection, settings: Settings, keep: KeepTimes) -> list[TableReport]:
     """As a tick of this moment, under the schedule's lock."""
-    tick = Tick(SCHEDULE, schedules.moment(conn))
+    tick = Tick(SCHEDULE, instant(conn))
     job = Retention(keep, share=settings.retention_percent / 100)
     ran = schedules.run(conn, tick, lambda: job, ran_by=f"{socket.gethostname()}-{os.getpid()}")
     if ran.outcome == "busy":

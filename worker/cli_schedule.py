@@ -12,6 +12,7 @@ import click
 import orjson
 
 from store import schedules
+from store.instant import instant
 from store.schedules import Due, Latest, Ran, Tick
 from worker.cli_connection import command_connection, session_connection
 from worker.jobs import JOBS
@@ -68,7 +69,7 @@ def run_command(name: str, as_json: bool) -> None:
         raise click.ClickException(f"no schedule {name!r}; there are: {', '.join(sorted(JOBS))}")
     began = time.monotonic()
     with session_connection(settings, "schedule") as conn:
-        tick = Tick(name, schedules.moment(conn))
+        tick = Tick(name, instant(conn))
         ran = schedules.run(conn, tick, partial(JOBS[name], settings), ran_by=f"{socket.gethostname()}-{os.getpid()}")
     _tell(tick, ran, took_s=time.monotonic() - began, as_json=as_json)
     raise SystemExit(0 if ran.outcome == "done" else 1)

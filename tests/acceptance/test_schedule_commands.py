@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from store import schedules
+from store.instant import instant
 from store.job import Batch
 from store.schedules import Tick
 from tests.conftest import fleet
@@ -58,7 +59,7 @@ def test_a_schedule_that_somebody_is_at_is_busy(environment: dict[str, str], dat
             answers.append(fleet("schedule", "run", "partitions", environment=environment))
             return lambda _: Batch(rows=0, more=False)
 
-        schedules.run(conn, Tick("partitions", schedules.moment(conn)), make_job, ran_by="a test")
+        schedules.run(conn, Tick("partitions", instant(conn)), make_job, ran_by="a test")
     (answer,) = answers
     assert (answer.returncode, answer.stdout) == (1, "")
     assert "busy" in answer.stderr

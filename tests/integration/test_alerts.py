@@ -9,9 +9,9 @@ from psycopg import Connection
 
 from store import alerts, partitions, status
 from store.alerts import Alert
+from store.instant import instant
 from store.retention import KeepTimes
 from store.schedules import Grid
-from store.statements import statement
 from tests.factories import store_connection
 from tests.integration.test_partitions import DAY, TABLES
 from tests.integration.test_retention import AT, TODAY, add_day, add_event, insert
@@ -97,10 +97,9 @@ def test_a_schedule_of_which_no_tick_was_ever_done_is_late_too(conn: Connection[
 
 
 def test_the_alerts_are_read_at_the_databases_time(conn: Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that is a day ahead of this host, as far as its statements can tell."""
+    """A database that is a day ahead of this host."""
     add_day(conn, "event_logs", TODAY - 32 * DAY)
-    ahead = statement("read_instant").replace("clock_timestamp()", "clock_timestamp() + interval '1 day'")
-    monkeypatch.setattr(alerts, "statement", lambda name: ahead if name == "read_instant" else statement(name))
+    monkeypatch.setattr(alerts, "instant", lambda conn: instant(conn) + DAY)
     found = alerts.read(conn, days_ahead=0, rows_limit=2, keep=KeepTimes(operations=0), grids=[])
     assert [one.metric for one in found] == ["retention_days_left"]
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from store import schedules
 from store.errors import Outage
+from store.instant import instant
 from store.job import Batch
 from store.schedules import Tick
 from tasks.housekeeping import Chore, register
@@ -96,7 +97,7 @@ def test_somebody_who_is_at_a_schedule_for_too_long_is_told_of(
         "insert into schedule_ticks (name, due_at, outcome) values ('something', now() - %s::interval, 'done')",
         [done_ago],
     )
-    tick = Tick("something", schedules.moment(conn))
+    tick = Tick("something", instant(conn))
     answers: list[Any] = []
 
     def job(_: Connection[Any]) -> Batch:

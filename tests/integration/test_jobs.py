@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from store import alerts, schedules
 from store.errors import Outage
+from store.instant import instant
 from store.job import Batch
 from store.schedules import Ran, Tick
 from tests.factories import store_connection
@@ -36,7 +37,7 @@ def nothing_begun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(conn: Connection[Any], name: str, **options: Any) -> Ran:
     settings = Settings.load()
-    tick = Tick(name, schedules.moment(conn))
+    tick = Tick(name, instant(conn))
     return schedules.run(conn, tick, lambda: JOBS[name](settings), ran_by="a test", pause=lambda _: None, **options)
 
 
@@ -106,7 +107,7 @@ def test_an_unfinished_retention_is_forgotten_after_a_while(monkeypatch: pytest.
 def test_a_busy_delivery_leaves_the_unfinished_run_alone(conn: Connection[Any], connect: Callable[[], Any]) -> None:
     made: list[Any] = []
     with connect() as holder:
-        tick = Tick("retention", schedules.moment(conn))
+        tick = Tick("retention", instant(conn))
         schedules.run(holder, tick, lambda: _after(made.append, run(conn, "retention")), ran_by="another")
     assert [ran.outcome for ran in made] == ["busy"]
     assert jobs._unfinished == []
