@@ -53,6 +53,7 @@ class RegistryBridgeDatabaseAdapter:
             application_name="omninode-bridge-adapter",
             min_size=min(WARM_CONNECTIONS, pool_size),
             max_size=pool_size,
+            statement_timeout_ms=generic.TIMEOUT_MS,
         )
         self.breaker_config = breaker or BreakerConfig()
         self.limits = limits or Limits()

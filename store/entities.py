@@ -15,7 +15,7 @@ from omninode_bridge.persistence.entities import entity_type_of
 Kind = Literal["uuid", "text", "instant", "integer", "number", "json", "texts", "uuids"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each
 class Entity:
     """A table.
 

@@ -6,6 +6,7 @@ A filter is `column` or `column__operator`, where the operator is what follows t
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -43,9 +44,7 @@ class Filter(NamedTuple):
     value: Any
 
 
-def conditions(
-    entity: Entity, filters: Mapping[str, Any], *, field: str = "query_filters"
-) -> tuple[sql.Composable, list[Any]]:
+def conditions(entity: Entity, filters: Mapping[str, Any], *, field: str = "query_filters") -> tuple[str, list[Any]]:
     """What goes after WHERE, and its values; `true` for no filter.
 
     field  where the filters were given, for the message
@@ -61,12 +60,10 @@ def parse_filters(entity: Entity, filters: object, *, field: str) -> tuple[Filte
     return tuple(_filter(entity, key, value, field) for key, value in filters.items())
 
 
-def condition_of(entity: Entity, filters: Sequence[Filter]) -> tuple[sql.Composable, list[Any]]:
+def condition_of(entity: Entity, filters: Sequence[Filter]) -> tuple[str, list[Any]]:
     """The filters joined by AND, and their values."""
-    if not filters:
-        return sql.SQL("true"), []
-    pairs = [_condition(entity, one) for one in filters]
-    return sql.SQL(" and ").join(text for text, _ in pairs), [value for _, values in pairs for value in values]
+    texts = (_condition(one.column, one.operator, entity.columns[one.column], one.value is None) for one in filters)
+    return " and ".join(texts) or "true", [one.value for one in filters if one.value is not None]
 
 
 def converted(kind: Kind, column: str, value: object) -> Any:
@@ -77,15 +74,14 @@ def converted(kind: Kind, column: str, value: object) -> Any:
         raise invalid(f"{column}: not a value that {CASTS[kind]} can be compared with") from None
 
 
-def _condition(entity: Entity, one: Filter) -> tuple[sql.Composable, list[Any]]:
-    column = sql.Identifier(one.column)
-    cast = sql.SQL(CASTS[entity.columns[one.column]])
-    if one.value is None:
-        return sql.SQL("{} is null" if one.operator == "eq" else "{} is not null").format(column), []
-    if one.operator == "in":
-        return sql.SQL("{} = any(%s::{}[])").format(column, cast), [one.value]
-    operator = sql.SQL(_OPERATORS[one.operator])
-    return sql.SQL("{} {} %s::{}").format(column, operator, cast), [one.value]
+@lru_cache(maxsize=1024)
+def _condition(name: str, operator: str, kind: Kind, is_null: bool) -> str:
+    column = sql.Identifier(name).as_string()
+    if is_null:
+        return f"{column} is null" if operator == "eq" else f"{column} is not null"
+    if operator == "in":
+        return f"{column} = any(%s::{CASTS[kind]}[])"
+    return f"{column} {_OPERATORS[operator]} %s::{CASTS[kind]}"
 
 
 def _filter(entity: Entity, key: object, value: object, field: str) -> Filter:

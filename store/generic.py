@@ -34,6 +34,7 @@ from store.generic_writes import Answer, Bounds
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024
+TIMEOUT_MS = 5000
 READ_TYPES = ("query", "count", "exists")
 
 
@@ -43,7 +44,7 @@ def carry_out(
     *,
     operation_id: UUID,
     limits: Limits,
-    timeout_ms: int = 5000,
+    timeout_ms: int = TIMEOUT_MS,
     max_bytes: int = MAX_BYTES,
 ) -> dict[str, Any]:
     """Carry out one operation, a write at most once under its id; `conn` is in autocommit mode.

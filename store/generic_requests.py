@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from psycopg import sql
-
 from omninode_bridge.enums import EnumEntityType
 from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.names import check_name
@@ -45,7 +43,7 @@ class Write:
     rows: tuple[dict[str, Any], ...] = ()
     fields: dict[str, Any] = field(default_factory=dict)
     incomplete: OnexError | None = None
-    found_by: tuple[sql.Composable, list[Any]] = (sql.SQL("false"), [])
+    found_by: tuple[str, list[Any]] = ("false", [])
     one_bridge: bool = False
     expected_version: int | None = None
     returning: bool = False

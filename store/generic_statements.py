@@ -220,22 +220,27 @@ def read(entity_name: str) -> bytes:
     ).as_bytes()
 
 
-def lock(entity: Entity, condition: sql.Composable, *, to_delete: bool) -> bytes:
-    """Hold the rows that a condition finds, in key order.
+@lru_cache(maxsize=512)
+def lock(entity_name: str, condition: str, *, to_delete: bool) -> bytes:
+    """Hold the rows that a condition finds, in key order, and read the clock when all are held.
 
-    out: row_version and the key of each; one more than MAX_ROWS tells that there are more
+    condition  of `store.filters`
+    out: the clock, row_version and the key of each row, one more than MAX_ROWS if there are more; if there is none, the
+        clock with nulls
     """
-    text = sql.SQL(
-        "select held.row_version, {key} from {table} as held where {condition} order by {order} limit {rows} for {how}"
+    entity = ENTITIES[entity_name]
+    head = sql.SQL("with found as materialized (select held.row_version, {key} from {table} as held where ").format(
+        key=_list(sql.Identifier("held", name) for name in entity.key), table=sql.Identifier(entity.table)
     )
-    return text.format(
-        key=_list(sql.Identifier("held", name) for name in entity.key),
-        table=sql.Identifier(entity.table),
-        condition=condition,
+    tail = sql.SQL(
+        " order by {order} limit {rows} for {how})"
+        " select clock_timestamp(), found.* from (select count(*) from found) as all_held left join found on true"
+    ).format(
         order=_key_order(entity, "held"),
         rows=sql.Literal(MAX_ROWS + 1),
         how=sql.SQL("update" if to_delete else "no key update"),
-    ).as_bytes()
+    )
+    return head.as_bytes() + condition.encode() + tail.as_bytes()
 
 
 def wanted(entity: Entity) -> sql.Composable:

@@ -36,6 +36,7 @@ from store.generic_errors import refusal_of
 from store.generic_requests import Write, WriteType, parse
 from store.liveness import Thresholds
 from store.rows import rows as json_rows
+from store.session import limit_of
 from store.statements import statement
 
 SHOWN_NAMESPACES = 10  # of a bridge, in a message
@@ -94,7 +95,8 @@ def _deadline(timeout_ms: int) -> Callable[[], bool]:
 def _write(conn: Connection[Any], write: Write, claim: ledger.Write, bounds: Bounds) -> Answer | OnexError:
     """The transaction. Returns an error where the ledger says that the write was refused before."""
     with transaction(conn), conn.cursor() as cursor:
-        cursor.execute(statement("limit_statements"), {"timeout_ms": str(bounds.timeout_ms)})
+        if limit_of(conn) != bounds.timeout_ms:
+            cursor.execute(statement("limit_statements"), {"timeout_ms": str(bounds.timeout_ms)})
         _claim(cursor, claim, None, bounds)
         asked = _ask(conn, write)  # sent with the claim, so that all of it is one wait
         if cursor.fetchone() is None:
@@ -164,11 +166,13 @@ def _answer(write_type: WriteType, kept: Mapping[str, Any], rows: list[_Row] | N
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Cursors of what a write locks and looks up before it changes anything."""
+    """Cursors of what a write locks and looks up before it changes anything.
+
+    standing  the clock after that, and of each row that stands its version and key
+    """
 
     parents: psycopg.Cursor[Any] | None
-    standing: psycopg.Cursor[Any] | None
-    clock: psycopg.Cursor[Any]
+    standing: psycopg.Cursor[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,19 +246,18 @@ def _ask(conn: Connection[Any], write: Write) -> _Asked:
     """Lock the workflows that rows name, then the rows that the write is about, and read the clock after that."""
     named = sorted(_parents_named(write))
     parents = conn.execute(statement("find_parents"), {"ids": named}) if named else None
-    standing = None
-    if write.type not in ("insert", "batch_insert"):
-        condition, values = write.found_by
-        text = generic_statements.lock(write.entity, condition, to_delete=write.type == "delete")
-        standing = conn.execute(text, values)
-    return _Asked(parents, standing, conn.execute(statement("read_instant")))
+    if write.type in ("insert", "batch_insert"):
+        return _Asked(parents, conn.execute("select clock_timestamp(), null"))
+    condition, values = write.found_by
+    text = generic_statements.lock(write.entity_name, condition, to_delete=write.type == "delete")
+    return _Asked(parents, conn.execute(text, values))
 
 
 def _hold(write: Write, asked: _Asked, bounds: Bounds) -> _Held:
     """Raises OnexError for a workflow that is not there, too many rows, and a bridge of several namespaces."""
     rows = _with_parents(write, asked.parents)
-    standing = asked.standing.fetchall() if asked.standing is not None else []
-    held = [(version, tuple(map(str, key))) for version, *key in standing]
+    standing = asked.standing.fetchall()
+    held = [(version, tuple(map(str, key))) for _, version, *key in standing if version is not None]
     if len(held) > generic_statements.MAX_ROWS:
         raise invalid(f"query_filters: the number of rows exceeds maximum of {generic_statements.MAX_ROWS}")
     if write.one_bridge and len(held) > 1:
@@ -262,7 +265,7 @@ def _hold(write: Write, asked: _Asked, bounds: Bounds) -> _Held:
         more = ", ..." if len(held) > SHOWN_NAMESPACES else ""
         message = f"bridge_id: {len(held)} bridge states, name one by its namespace: {shown}{more}"
         raise OnexError(EnumCoreErrorCode.CONFLICT, message)
-    ((at,),) = asked.clock.fetchall()
+    at = standing[0][0]
     return _Held(rows, [version for version, _ in held], [key for _, key in held], at, bounds.limits.liveness)
 
 

@@ -6,6 +6,7 @@ signed it, so its values are checked, and reach PostgreSQL, as filters' values a
 
 import base64
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -44,9 +45,9 @@ class Position(NamedTuple):
 class Part(NamedTuple):
     """A stretch of all the rows in their order: a condition with its values, and what goes after ORDER BY."""
 
-    condition: sql.Composable
+    condition: str
     values: list[Any]
-    order: sql.Composable
+    order: str
 
 
 def parts(order: Order, after: Position | None) -> list[Part]:
@@ -56,13 +57,13 @@ def parts(order: Order, after: Position | None) -> list[Part]:
     an index; "desc nulls last" over both would need one of its own.
     """
     if not order.nullable:
-        return [_part(order, order.columns, _places(order, after), sql.SQL("true"))]
-    column = sql.Identifier(order.sort_by)
-    without = sql.SQL("{} is null").format(column)
+        return [_part(order, order.columns, _places(order, after), "true")]
+    column = _quoted(order.sort_by)
+    without = f"{column} is null"
     if after is not None and after.value is None:
         return [_part(order, order.entity.key, _places(order, after), without)]
     return [
-        _part(order, order.columns, _places(order, after), sql.SQL("{} is not null").format(column)),
+        _part(order, order.columns, _places(order, after), f"{column} is not null"),
         _part(order, order.entity.key, None, without),
     ]
 
@@ -70,7 +71,7 @@ def parts(order: Order, after: Position | None) -> list[Part]:
 def whole(order: Order) -> Part:
     """All the rows as one stretch, which is what an offset counts in."""
     nulls = " nulls last" if order.nullable else ""
-    return Part(sql.SQL("true"), [], _order_by(order.columns, order.descending, nulls))
+    return Part("true", [], _order_by(order.columns, order.descending, nulls))
 
 
 def token(order: Order, row: Mapping[str, Any]) -> str:
@@ -128,19 +129,22 @@ def _places(order: Order, after: Position | None) -> dict[str, Any] | None:
     return None if after is None else {order.sort_by: after.value} | dict(zip(order.entity.key, after.key, strict=True))
 
 
-def _part(order: Order, columns: tuple[str, ...], after: dict[str, Any] | None, condition: sql.Composable) -> Part:
+def _part(order: Order, columns: tuple[str, ...], after: dict[str, Any] | None, condition: str) -> Part:
     order_by = _order_by(columns, order.descending, "")
     if after is None:
         return Part(condition, [], order_by)
-    beyond = sql.SQL("{} and ({}) {} ({})").format(
-        condition,
-        sql.SQL(", ").join(map(sql.Identifier, columns)),
-        sql.SQL("<" if order.descending else ">"),
-        sql.SQL(", ").join(sql.SQL("%s::" + CASTS[order.entity.columns[name]]) for name in columns),
-    )
+    names = ", ".join(map(_quoted, columns))
+    values = ", ".join("%s::" + CASTS[order.entity.columns[name]] for name in columns)
+    beyond = f"{condition} and ({names}) {'<' if order.descending else '>'} ({values})"
     return Part(beyond, [after[name] for name in columns], order_by)
 
 
-def _order_by(columns: tuple[str, ...], descending: bool, nulls: str) -> sql.Composable:
-    way = sql.SQL(("desc" if descending else "asc") + nulls)
-    return sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(name), way) for name in columns)
+def _order_by(columns: tuple[str, ...], descending: bool, nulls: str) -> str:
+    way = ("desc" if descending else "asc") + nulls
+    return ", ".join(f"{_quoted(name)} {way}" for name in columns)
+
+
+@cache
+def _quoted(name: str) -> str:
+    """A column's name, which comes from the entities alone."""
+    return sql.Identifier(name).as_string()

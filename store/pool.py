@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from store.errors import Outage
-from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS
+from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, LimitedConnection
 
 logger = logging.getLogger(__name__)
 Conn = Connection[Any]  # for those who are handed one and know nothing of psycopg
@@ -126,7 +126,7 @@ class Pool:
 
     def __init__(self, config: PoolConfig) -> None:
         self.config = config
-        self._pool: ConnectionPool[Connection[Any]] | None = None
+        self._pool: ConnectionPool[LimitedConnection] | None = None
         self._watch = ExhaustionWatch(config.exhaustion_threshold_percent)
         self._used = 0
         self._lock = threading.Lock()
@@ -139,6 +139,7 @@ class Pool:
         config = self.config
         self._pool = ConnectionPool(
             config.conninfo(),
+            connection_class=LimitedConnection,
             kwargs={"autocommit": True, "prepare_threshold": PREPARE_THRESHOLD},
             min_size=config.min_size,
             max_size=config.max_size,
@@ -204,7 +205,7 @@ class Pool:
             requests_waited=int(counts.get("requests_queued", 0)),
         )
 
-    def _take(self, pool: ConnectionPool[Connection[Any]], *, timeout_s: float) -> Connection[Any]:
+    def _take(self, pool: ConnectionPool[LimitedConnection], *, timeout_s: float) -> LimitedConnection:
         try:
             conn = pool.getconn(timeout=timeout_s)
         except (PoolTimeout, PoolClosed) as error:
@@ -216,15 +217,16 @@ class Pool:
             self._log_exhaustion()
         return conn
 
-    def _give_back(self, pool: ConnectionPool[Connection[Any]], conn: Connection[Any]) -> None:
+    def _give_back(self, pool: ConnectionPool[LimitedConnection], conn: LimitedConnection) -> None:
         with self._lock:
             self._used -= 1
             self._watch.use(self._percent(self._used), now=time.monotonic())
         self._last_use[conn] = time.monotonic()
         pool.putconn(conn)
 
-    def _configure(self, conn: Connection[Any]) -> None:
+    def _configure(self, conn: LimitedConnection) -> None:
         _limit(conn, self.config)
+        conn.statement_timeout_ms = self.config.statement_timeout_ms
 
     def _check(self, conn: Connection[Any]) -> None:
         last_use = self._last_use.get(conn)

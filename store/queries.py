@@ -1,14 +1,15 @@
 """Reads over the entities: rows in order, by offset or page after page; how many there are; whether there is any.
 
 Two vocabularies: `parse`, `run` and `answer` for queries that came over the bus (docs/events.md), `read` for the
-generic operations. Everything is checked before PostgreSQL sees it; each statement runs in a read-only transaction with
-a time limit.
+generic operations. Everything is checked before PostgreSQL sees it; each statement has a time limit, and the several of
+one query see one moment.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -28,12 +29,13 @@ from store.entities import ENTITIES, Entity, entity_of
 from store.filters import UNORDERED, Filter, condition_of, parse_filters
 from store.filters import conditions as conditions
 from store.pages import Order, Part, Position, parts, position, token, whole
+from store.session import limit_of
 
 MAX_ROWS = MAX_LIMIT  # also what is answered when no limit is named
 TOO_LARGE = "limit: the answer has more than {} bytes, and no more are sent; ask for fewer rows"
 
 _KNOWN = frozenset({"entity_type", "filters", "query_filters", "sort_by", "sort_order", "limit", "offset"})
-Statement = tuple[sql.Composed, list[Any]]
+Statement = tuple[bytes, list[Any]]  # the names in it come from the entities alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +105,17 @@ def read(
     operation, filters = str(request.get("operation_type")).strip().lower(), request.get("query_filters")
     if operation == "query":
         return _items(conn, request, timeout_ms=timeout_ms, max_bytes=max_bytes)
-    if operation == "count":
-        text = "select count(*) from {} where {}"
-    elif operation != "exists":
+    if operation not in ("count", "exists"):
         raise invalid("operation_type: not one of query, count, exists")
-    elif filters:
-        text = "select exists (select from {} where {})"
-    else:
+    if operation == "exists" and not filters:
         raise invalid("query_filters: exists has none, and they are required")
     condition, values = conditions(entity, {} if filters is None else filters)
-    statement = sql.SQL(text).format(sql.Identifier(entity.table), condition)
-    with reading(conn, timeout_ms=timeout_ms, field="query_filters"):
-        ((found,),) = conn.execute(statement, values).fetchall()
-    return {operation: found}, 0
+    found = f"count(*) from {entity.table} where {condition}"
+    if operation == "exists":
+        found = f"exists (select from {entity.table} where {condition})"
+    statement = f"select {found}".encode(), values
+    ((answered,),) = _fetch(conn, statement, timeout_ms=timeout_ms, field="query_filters")
+    return {operation: answered}, 0
 
 
 def statements(query: Query, limit: int, max_bytes: int) -> list[Statement]:
@@ -228,9 +228,13 @@ def _check(entity: Entity, row: Mapping[str, Any]) -> None:
 
 def _texts(conn: Connection[Any], query: Query, limit: int, *, timeout_ms: int, max_bytes: int) -> list[str]:
     """At most `limit` rows; the last one may be the first that goes beyond `max_bytes`."""
+    field = "filters" if query.after is None else "page"
+    asked = statements(query, limit, max_bytes)
+    if len(asked) == 1:
+        return [row for (row,) in _fetch(conn, asked[0], timeout_ms=timeout_ms, field=field)]
     texts: list[str] = []
-    with reading(conn, timeout_ms=timeout_ms, field="filters" if query.after is None else "page"):
-        for text, values in statements(query, limit, max_bytes):
+    with reading(conn, timeout_ms=timeout_ms, field=field):
+        for text, values in asked:
             texts += [row for (row,) in conn.execute(text, values)]
             if len(texts) >= limit or len(_fitting(texts, limit, max_bytes)) < len(texts):
                 break
@@ -239,25 +243,32 @@ def _texts(conn: Connection[Any], query: Query, limit: int, *, timeout_ms: int, 
 
 def _statement(query: Query, stretch: Part, limit: int, max_bytes: int | None) -> Statement:
     condition, values = condition_of(query.entity, query.filters)
-    rows = sql.SQL(
-        "select {columns} from {table} where {condition} and {stretch} order by {order} limit {limit} offset {offset}"
-    ).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, query.entity.columns)),
-        table=sql.Identifier(query.entity.table),
-        condition=condition,
-        stretch=stretch.condition,
-        order=stretch.order,
-        limit=sql.Literal(limit),
-        offset=sql.Literal(query.offset),
-    )
     # row_to_json writes the text at once, without making a jsonb of it first: half the time. "offset 0" keeps
     # PostgreSQL from making each text anew wherever it is named.
-    text = sql.SQL(
+    text = (
         "select row from (select row, sum(octet_length(row)) over (rows unbounded preceding) - octet_length(row)"
-        " as before from (select row_to_json(found)::text as row from ({}) as found offset 0) as texts) as sizes"
-        " where before <= %s"
-    ).format(rows)
-    return text, [*values, *stretch.values, max_bytes]
+        " as before from (select row_to_json(found)::text as row from"
+        f" (select {_columns(query.entity)} from {query.entity.table} where {condition} and {stretch.condition}"
+        f" order by {stretch.order} limit {limit:d} offset {query.offset:d}) as found"
+        " offset 0) as texts) as sizes where before <= %s"
+    )
+    return text.encode(), [*values, *stretch.values, max_bytes]
+
+
+@cache
+def _columns(entity: Entity) -> str:
+    return sql.SQL(", ").join(map(sql.Identifier, entity.columns)).as_string()
+
+
+def _fetch(conn: Connection[Any], statement: Statement, *, timeout_ms: int, field: str) -> list[tuple[Any, ...]]:
+    """The rows that one statement finds, with one wait for PostgreSQL. Raises as `reading` does."""
+    text, values = statement
+    if limit_of(conn) == timeout_ms:
+        with _told(timeout_ms=timeout_ms, field=field):
+            return conn.execute(text, values).fetchall()
+    with reading(conn, timeout_ms=timeout_ms, field=field):
+        cursor = conn.execute(text, values)
+    return cursor.fetchall()
 
 
 @contextmanager
@@ -268,20 +279,28 @@ def reading(conn: Connection[Any], *, timeout_ms: int, field: str, name: str = "
     name   what is asked, for the message of a timeout
     Raises OnexError TIMEOUT and VALIDATION_ERROR. `conn` is in autocommit mode.
     """
+    with _told(timeout_ms=timeout_ms, field=field, name=name):
+        try:
+            with conn.pipeline():
+                conn.execute("begin isolation level repeatable read read only")
+                conn.execute("select set_config('statement_timeout', %s, true)", (str(timeout_ms),))
+                yield
+                conn.execute("commit")
+        except BaseException:
+            if not conn.closed:
+                conn.rollback()
+            raise
+
+
+@contextmanager
+def _told(*, timeout_ms: int, field: str, name: str = "query") -> Iterator[None]:
+    """What PostgreSQL says of somebody's question, in the words of `reading`."""
     try:
-        with conn.pipeline():
-            conn.execute("begin isolation level repeatable read read only")
-            conn.execute("select set_config('statement_timeout', %s, true)", (str(timeout_ms),))
-            yield
-            conn.execute("commit")
-    except BaseException as error:
-        if not conn.closed:
-            conn.rollback()
-        if isinstance(error, QueryCanceled):
-            raise OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms") from error
-        if isinstance(error, DataError):
-            raise invalid(f"{field}: holds a value that the database refuses ({error.sqlstate})") from error
-        raise
+        yield
+    except QueryCanceled as error:
+        raise OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms") from error
+    except DataError as error:
+        raise invalid(f"{field}: holds a value that the database refuses ({error.sqlstate})") from error
 
 
 def _bounded(given: Mapping[str, Any], name: str, most: int, *, default: int) -> int:

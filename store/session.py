@@ -1,5 +1,9 @@
 """What every connection of the store is set to."""
 
+from typing import Any
+
+from psycopg import Connection
+
 # Plans are made once per connection and kept. A table that was tiny when a statement was prepared would keep a
 # sequential scan long after it has grown, so plans go by index from the start; all lookups here have one.
 # A host that vanished without a word holds its locks until the server asks for it: within half a minute, not two hours.
@@ -15,3 +19,14 @@ SESSION_SETTINGS: dict[str, str] = {
     "tcp_keepalives_count": "3",
 }
 PREPARE_THRESHOLD = 1  # the statements of a batch are few and always the same: prepare them at their second use
+
+
+class LimitedConnection(Connection[Any]):
+    """A connection that knows how long each of its statements may take: those that want no other limit set none."""
+
+    statement_timeout_ms: int | None = None
+
+
+def limit_of(conn: Connection[Any]) -> int | None:
+    """In ms; None for a connection that does not know."""
+    return conn.statement_timeout_ms if isinstance(conn, LimitedConnection) else None

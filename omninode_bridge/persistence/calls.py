@@ -17,7 +17,6 @@ from omninode_bridge.errors import OnexError, invalid, quoted
 from omninode_bridge.names import check_name
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, Entity, checked_fields, columns_of
 from omninode_bridge.persistence.models import ModelDatabaseOperationInput, ModelDatabaseOperationOutput
-from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
 from omninode_bridge.wire import error_text
 
 log = logging.getLogger(__name__)
@@ -110,14 +109,15 @@ async def ask(
 
     Raises OnexError when it did not succeed, with the code that the node says, else with `otherwise`.
     """
-    if not isinstance(node, DatabaseAdapterProtocol):
+    process = getattr(node, "process", None)
+    if not callable(process):
         raise invalid("node: has no method process")
     try:
         given = {name: value for name, value in fields.items() if value is not None}
         operation = ModelDatabaseOperationInput(**given)
     except ValidationError as error:
         raise invalid(error_text(error)) from None
-    output = await node.process(operation)
+    output: ModelDatabaseOperationOutput = await process(operation)
     logger = getattr(node, "_logger", None)
     (logger if isinstance(logger, logging.Logger) else log).debug(
         "%s: success %s, %s ms (correlation id %s)",

@@ -3,6 +3,7 @@
 import json
 import operator
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from omninode_bridge.errors import OnexError
 from store import queries
 from store.apply import apply
 from store.entities import ENTITIES, Entity, Kind
+from store.pool import Pool, PoolConfig
 from tests import factories
 
 Conn = psycopg.Connection[Any]
@@ -323,6 +325,28 @@ def test_a_read_that_takes_too_long_is_given_up(conn: Conn, database_any: str, o
     assert caught.value.error_code is EnumCoreErrorCode.TIMEOUT
     assert queries.read(conn, asked, timeout_ms=5000, max_bytes=1000)[1] == 0, "the connection works on"
     assert conn.execute("show statement_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.parametrize(("own_ms", "asked_ms"), [(50, 50), (30_000, 50), (50, 5000)])
+def test_the_limit_that_counts_is_the_readers_whatever_the_connections_own(
+    conn: Conn, database_any: str, own_ms: int, asked_ms: int
+) -> None:
+    asked = {"operation_type": "count", "entity_type": "workflow_execution"}
+    pool = Pool(PoolConfig(database_any, "test", statement_timeout_ms=own_ms, lock_timeout_ms=600_000))
+    pool.open()
+    try:
+        with pool.connection() as pooled, psycopg.connect(database_any) as other:
+            other.execute("lock table workflow_executions")
+            if asked_ms > own_ms:
+                threading.Timer(0.3, other.rollback).start()
+                assert queries.read(pooled, asked, timeout_ms=asked_ms, max_bytes=1000)[0] == {"count": 0}
+                return
+            with pytest.raises(OnexError, match=f"TIMEOUT: query: took longer than {asked_ms} ms"):
+                queries.read(pooled, asked, timeout_ms=asked_ms, max_bytes=1000)
+            other.rollback()
+            assert queries.read(pooled, asked, timeout_ms=asked_ms * 100, max_bytes=1000)[0] == {"count": 0}
+    finally:
+        pool.close()
 
 
 def test_a_read_could_not_write_if_it_tried(conn: Conn) -> None:
