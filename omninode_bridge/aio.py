@@ -1,7 +1,8 @@
 """The client's asyncio face: the same, with waiting that leaves the loop free."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
@@ -11,7 +12,7 @@ from omninode_bridge.client import CLOSE_TIMEOUT_S, ClientStats, FleetClient, lo
 from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.handle import Handle
 from omninode_bridge.operation import Data
-from omninode_bridge.wire import Item
+from omninode_bridge.wire import Item, encode
 
 
 class ClientOptions(TypedDict, total=False):
@@ -65,16 +66,30 @@ class AsyncFleetClient:
         await self._put(handle, text)
         return handle
 
-    async def submit_many(self, items: Iterable[Item | Data]) -> list[Handle]:
-        """Take each item, in order; raises as the other one. Cancelled, it may have taken the first of them."""
+    async def submit_many(self, items: Iterable[Item | Data], *, together: bool = False) -> list[Handle]:
+        """Take each item, in order; raises as the other one. Cancelled, it may have taken the first of them.
+
+        together  all at once, in one message if one holds them (`messages_of`): they are carried out together
+        """
         client = self._client
         prepared = [client._prepare(item, None, None) for item in items]
         handles, texts = [handle for handle, _ in prepared], [text for _, text in prepared]
-        if not client._pending.put_all(handles, texts):
+        if not client._pending.put_all(handles, texts, together=together):
             client._check_may_wait()
+            if together and len(client._pending.messages_of([len(text) for text in texts])) == 1:
+                await self._until(lambda: client._pending.put_all(handles, texts, together=True), None)
+                return handles
             for handle, text in prepared:
                 await self._put(handle, text)
         return handles
+
+    def messages_of(self, items: Sequence[Item]) -> list[list[Item]]:
+        """The items as they travel when each list is submitted `together`. Raises as `submit` for one too large."""
+        if len(items) == 1:
+            return [list(items)]
+        rest = iter(items)
+        counts = self._client._pending.messages_of([len(encode(item)) for item in items])
+        return [list(itertools.islice(rest, count)) for count in counts]
 
     async def flush(self, timeout_s: float | None = None) -> None:
         """Wait until everything submitted before is confirmed. Raises OnexError TIMEOUT as the other one."""

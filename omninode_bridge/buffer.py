@@ -1,6 +1,5 @@
 """Operations on their way into a batch: when one is cut, and what goes into it. Pure; the time is passed in."""
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -48,6 +47,7 @@ class Buffer:
         self.byte_count = 0
         self._handles: list[Handle] = []
         self._texts: list[bytes] = []
+        self._begins: list[bool] = []  # whether a message may begin with it
 
     def __len__(self) -> int:
         return len(self._handles)
@@ -57,9 +57,11 @@ class Buffer:
         """Whether there is enough for a batch that need not wait for more."""
         return len(self._handles) >= self.batch_operations or self.byte_count >= self.batch_bytes
 
-    def add(self, handle: Handle, text: bytes) -> None:
+    def add(self, handle: Handle, text: bytes, *, begins: bool = True) -> None:
+        """Take an operation; one that begins no message travels with those before it, if one message holds them."""
         self._handles.append(handle)
         self._texts.append(text)
+        self._begins.append(begins)
         self.byte_count += len(text) + FRAME_BYTES
 
     def wait_s(self, now: float, *, idle: bool) -> float | None:
@@ -77,22 +79,25 @@ class Buffer:
         """The next batch: at least one operation, and no more than the bounds allow."""
         count, size = self._measure()
         handles, texts = self._handles[:count], self._texts[:count]
-        del self._handles[:count], self._texts[:count]
+        del self._handles[:count], self._texts[:count], self._begins[:count]
         self.byte_count -= size
         self.first += count
         return Batch(task_id, self.first - count, handles, texts, size)
 
     def clear(self) -> list[Handle]:
         """Take everything out, unsent."""
-        handles, self._handles, self._texts, self.byte_count = self._handles, [], [], 0
+        handles, self._handles, self._texts, self._begins, self.byte_count = self._handles, [], [], [], 0
         self.first += len(handles)
         return handles
 
     def _measure(self) -> tuple[int, int]:
         count = size = 0
-        for text in itertools.islice(self._texts, self.batch_operations):
+        whole = 0, 0  # what stands before the last operation that begins a message
+        for text, begins in zip(self._texts, self._begins, strict=True):
+            if begins:
+                whole = count, size
             larger = size + len(text) + FRAME_BYTES
-            if count and larger >= self.batch_bytes:
-                break
+            if count == self.batch_operations or (count and larger >= self.batch_bytes):
+                return whole if whole[0] else (count, size)
             count, size = count + 1, larger
         return count, size

@@ -80,15 +80,31 @@ class Pending:
             self._add(handle, text)
         return True
 
-    def put_all(self, handles: Sequence[Handle], texts: Sequence[bytes]) -> bool:
-        """Take all of them, or none (False)."""
+    def put_all(self, handles: Sequence[Handle], texts: Sequence[bytes], *, together: bool = False) -> bool:
+        """Take all of them, or none (False); `together` in one message, if one holds them."""
         with self._lock:
             self._check_open()
             if not self._has_room(len(handles), sum(map(len, texts))):
                 return False
-            for handle, text in zip(handles, texts, strict=True):
-                self._add(handle, text)
+            for n, (handle, text) in enumerate(zip(handles, texts, strict=True)):
+                self._add(handle, text, begins=n == 0 or not together)
         return True
+
+    def messages_of(self, sizes: Sequence[int]) -> list[int]:
+        """How many operations of these sizes each message holds, in order, if it holds nothing else; what the client
+        has room for at a time is the most as well."""
+        most = min(self._buffer.batch_operations, self._max_operations)
+        most_bytes = min(self._buffer.batch_bytes - 1, self._max_bytes)
+        counts: list[int] = []
+        filled = 0
+        for size in sizes:
+            filled += size + FRAME_BYTES
+            if counts and counts[-1] < most and filled <= most_bytes:
+                counts[-1] += 1
+            else:
+                counts.append(1)
+                filled = size + FRAME_BYTES
+        return counts
 
     def put_waiting(self, handle: Handle, text: bytes) -> None:
         """Take one operation as soon as there is room. Raises OnexError SERVICE_UNAVAILABLE as soon as it is closed."""
@@ -238,8 +254,8 @@ class Pending:
             return True
         return count == 0 and operations == 1
 
-    def _add(self, handle: Handle, text: bytes) -> None:
-        self._buffer.add(handle, text)
+    def _add(self, handle: Handle, text: bytes, *, begins: bool = True) -> None:
+        self._buffer.add(handle, text, begins=begins)
         self.submitted += 1
         self.byte_count += len(text) + FRAME_BYTES
         if self._wake_count < math.inf and (len(self._buffer) >= self._wake_count or self._buffer.full):

@@ -18,7 +18,7 @@ from omninode_bridge.errors import OnexError
 from omninode_bridge.handle import Handle
 from omninode_bridge.intent_plan import must_succeed, plan
 from omninode_bridge.intent_results import SKIPPED, ModelFSMResult, ModelIntentResult, ModelPublishResult, result_of
-from omninode_bridge.intents import intent_item
+from omninode_bridge.intents import intent_item, listed
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.wire import Item
 
@@ -63,11 +63,11 @@ class StoreEffect:
 
         fail_fast  a failed intent of a priority above 1 stops those behind it
         timeout_s  how long to wait for all of them together; what is not confirmed then is no success, says so, and
-                   stays submitted
+                   stays submitted; from then on the order is not kept
 
         The intents are copied before this waits for anything. Raises nothing for what intents may hold.
         """
-        intents = list(intents)
+        intents = listed(intents)
         items = [intent_item(intent) for intent in intents]
         steps = plan(intents, fail_fast)
         deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
@@ -131,7 +131,20 @@ class StoreEffect:
     async def _carry_out(
         self, items: Sequence[Item], deadline: float | None, late: str
     ) -> list[tuple[Outcome | None, str, float]]:
-        """Of each item its outcome, or None and why there is none; and how long that took in milliseconds."""
+        """Of each item its outcome, or None and why there is none; and how long that took in milliseconds.
+
+        Message after message: two of a list that were on their way at once could be carried out in either order.
+        """
+        started = time.monotonic()
+        try:
+            messages = self._client.messages_of(items)
+        except OnexError as error:
+            return [(None, str(error), _ms_since(started))] * len(items)
+        return [end for message in messages for end in await self._carry_out_together(message, deadline, late)]
+
+    async def _carry_out_together(
+        self, items: Sequence[Item], deadline: float | None, late: str
+    ) -> list[tuple[Outcome | None, str, float]]:
         started = time.monotonic()
         try:
             handles = await self._submit(items, deadline)
@@ -148,7 +161,7 @@ class StoreEffect:
 
     async def _submit(self, items: Sequence[Item], deadline: float | None) -> list[Handle] | None:
         """The handles of the items; None when the client stays full until then: they are submitted as it has room."""
-        submitting = asyncio.create_task(self._client.submit_many(items))
+        submitting = asyncio.create_task(self._client.submit_many(items, together=True))
         self._submitting.add(submitting)  # so that nobody collects it while it waits for room
         submitting.add_done_callback(self._submitted)
         left_s = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())

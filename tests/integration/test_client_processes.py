@@ -143,6 +143,17 @@ def test_asyncio_submits_and_awaits(broker: str, answerer: Answerer) -> None:
     assert len({outcome.operation_id for outcome in asyncio.run(run()) if outcome.committed}) == 230
 
 
+def test_more_than_a_client_holds_goes_in_one_by_one_even_where_it_is_to_go_together(
+    broker: str, answerer: Answerer
+) -> None:
+    async def run() -> list[Outcome]:
+        async with AsyncFleetClient(broker, max_pending=20) as client:
+            submitting = client.submit_many([heartbeat(number) for number in range(50)], together=True)
+            return await asyncio.gather(*await asyncio.wait_for(submitting, 20))
+
+    assert len({outcome.operation_id for outcome in asyncio.run(run()) if outcome.committed}) == 50
+
+
 def test_waiting_for_room_leaves_the_loop_free(broker: str, answerer: Answerer) -> None:
     async def run() -> None:
         async with AsyncFleetClient(broker, max_pending=1) as client:

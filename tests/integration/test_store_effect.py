@@ -126,6 +126,55 @@ def test_a_failed_intent_of_low_priority_stops_nothing(broker: str, intent_answe
     assert [one.success for one in results] == [False, True]
 
 
+@pytest.mark.parametrize("padding", [0, 90_000])
+def test_a_list_that_needs_several_messages_has_one_under_way_at_a_time(
+    broker: str, intent_answerer: Answerer, padding: int
+) -> None:
+    pending: list[int] = []
+
+    async def use(store_effect: StoreEffect) -> list[ModelIntentResult]:
+        def choose(task_id: str, items: list[Item]) -> Choice:
+            pending.append(store_effect.stats().pending - len(items))
+            return answered()(task_id, items)
+
+        intent_answerer.choose = choose
+        return await store_effect.execute_intents([publish(n % 3, number=n, pad="x" * padding) for n in range(12)])
+
+    results = run(broker, use, batch_operations=5)
+    assert len(results) == 12 and all(one.success for one in results)
+    assert len(pending) == (3 if not padding else 6) and set(pending) == {0}
+    numbers = [item.data.payload["number"] for item in intent_answerer.received if isinstance(item, PublishEvent)]
+    assert numbers == [2, 5, 8, 11, 1, 4, 7, 10, 0, 3, 6, 9], "by priority, else as given"
+
+
+def test_what_fits_into_a_message_travels_in_one_whatever_waits_before_it(
+    broker: str, intent_answerer: Answerer
+) -> None:
+    async def use(store_effect: StoreEffect) -> None:
+        intent_answerer.pause()
+        first = [asyncio.create_task(store_effect.execute_intent(publish(5))) for _ in range(5)]
+        await asyncio.sleep(0.05)  # they are on their way or wait in the buffer
+        lists = [
+            asyncio.create_task(store_effect.execute_intents([publish(n, of=one) for n in range(4)]))
+            for one in range(5)
+        ]
+        await asyncio.sleep(0.05)
+        intent_answerer.resume()
+        await asyncio.gather(*first, *lists)
+
+    run(broker, use, batch_operations=5)
+    assert len(intent_answerer.received) == 25
+    messages = intent_answerer.operations.items()
+    for one in range(5):
+        holding = [
+            task_id
+            for task_id, items in messages
+            for item in items
+            if isinstance(item, PublishEvent) and item.data.payload.get("of") == one
+        ]
+        assert len(holding) == 4 and len(set(holding)) == 1
+
+
 def test_concurrent_calls_share_messages(broker: str, intent_answerer: Answerer) -> None:
     async def use(store_effect: StoreEffect) -> list[list[ModelIntentResult]]:
         return await asyncio.gather(*[store_effect.execute_intents([persist(), publish()]) for _ in range(100)])

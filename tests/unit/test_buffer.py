@@ -55,6 +55,22 @@ def test_the_text_of_a_batch_stays_within_its_bytes() -> None:
     assert buffer_of(b"1" * 40, b"2" * 40, size=82).cut("a").texts == [b"1" * 40]
 
 
+def test_what_belongs_together_is_not_parted_where_one_message_holds_it() -> None:
+    buffer = buffer_of(b"a", b"b")
+    for number in range(3):
+        buffer.add(Handle(uuid7(), "publish_event", HOME), b"%d" % number, begins=number == 0)
+    buffer.add(Handle(uuid7(), "publish_event", HOME), b"z")
+    assert [buffer.cut(id_).texts for id_ in "xyz"] == [[b"a", b"b"], [b"0", b"1", b"2"], [b"z"]]
+
+
+def test_what_no_message_holds_is_parted_where_it_is_full() -> None:
+    buffer = buffer_of(b"a")
+    for number in range(5):
+        buffer.add(Handle(uuid7(), "publish_event", HOME), b"%d" % number, begins=number == 0)
+    assert [buffer.cut(id_).texts for id_ in "xyz"] == [[b"a"], [b"0", b"1", b"2"], [b"3", b"4"]]
+    assert (len(buffer), buffer.byte_count, buffer.first) == (0, 0, 6)
+
+
 def test_an_operation_larger_than_a_batch_travels_alone() -> None:
     buffer = buffer_of(b"1" * 5000, b"2")
     assert buffer.cut("a").texts == [b"1" * 5000]
