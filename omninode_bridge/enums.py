@@ -93,6 +93,11 @@ _WORKFLOW_MOVES = {
 }
 
 
+# States that rows carry when something is over. Workflows may have any state; the fleet itself writes the first two.
+_GIVEN_UP = {"CANCELLED", "CANCELED", "ABORTED", "TERMINATED", "SKIPPED", "ERROR", "TIMEOUT", "TIMED_OUT"}
+ENDED_STATES = frozenset({"COMPLETED", "FAILED"} | _GIVEN_UP)
+
+
 class EnumStepStatus(StrEnum):
     """Statuses of a workflow step, as rows carry them."""
 

@@ -107,6 +107,19 @@ def reducer_topic_name(event_type: str) -> str:
     return checked_topic(f"omninode_bridge.reducer.events.{event_type.lower().replace('-', '_')}")
 
 
+def is_dlq_topic(topic: str) -> bool:
+    """Whether dead letters stand there; others than the fleet may write the suffix in capitals."""
+    return topic[-len(DLQ_SUFFIX) :].lower() == DLQ_SUFFIX
+
+
+def without_dlq(topic: str) -> str:
+    """The topic whose dead letters, or theirs, stand on this one; any other topic as it is."""
+    end = len(topic)
+    while topic[max(0, end - len(DLQ_SUFFIX)) : end].lower() == DLQ_SUFFIX:
+        end -= len(DLQ_SUFFIX)
+    return topic[:end]
+
+
 def checked_topic(topic: str) -> str:
     """The topic, if a bus takes such a name.   Raises OnexError VALIDATION_ERROR otherwise."""
     if not 1 <= len(topic) <= MAX_TOPIC_CHARS or topic in (".", "..") or not _TOPIC.fullmatch(topic):

@@ -18,7 +18,7 @@ from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.envelope import ModelOnexEnvelopeV1
 from omninode_bridge.errors import OnexError
 from omninode_bridge.jsontext import payload_text
-from omninode_bridge.operation import BLOCKS, OPERATION_CLASSES, Data, EventData, Operation
+from omninode_bridge.operation import BLOCKS, OPERATION_CLASSES, Data, Operation
 from omninode_bridge.records import (
     Malformed,
     Message,
@@ -92,25 +92,6 @@ def map_record(
     )
 
 
-def query_of(operation: Operation) -> Operation | None:
-    """The query that an event asks, under the event's own id; None where it asks none."""
-    data = operation.data
-    if not isinstance(data, EventData) or data.event_type != "query_requested":
-        return None
-    inner = data.payload.get("event_data")
-    query: Operation = _VALIDATE["answer_query"](
-        {
-            "operation_id": operation.operation_id,
-            "correlation_id": operation.correlation_id,
-            "occurred_at": operation.occurred_at,
-            "digest": operation.digest,
-            "event": data,
-            "data": {"query": inner if isinstance(inner, dict) else data.payload},
-        }
-    )
-    return query
-
-
 def _operation(record: Record, kind: str, at: datetime | None) -> Operation:
     event: Data | None
     if kind == _RECORD_EVENT:
@@ -155,6 +136,10 @@ def _check_size(operation: Operation) -> None:
         encode(operation)
     except OnexError as error:
         raise Malformed(error.message) from None
+    event = operation.event
+    size = 0 if event is None else len(event.__pydantic_serializer__.to_json(event, exclude_none=True))
+    if size > MAX_OPERATION_BYTES:
+        raise Malformed(f"event: {size} bytes, at most {MAX_OPERATION_BYTES} are taken")
 
 
 def _trace_of(message: Message) -> UUID | None:

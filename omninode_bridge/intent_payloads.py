@@ -55,7 +55,7 @@ def _publish_event(payload: Fields) -> Meaning:
     data = payload.get("data")
     event = data if isinstance(data, dict) else {}
     is_nested = isinstance(data, dict)
-    body = event if is_nested else {name: item for name, item in payload.items() if name not in _BESIDE_A_FLAT_EVENT}
+    body = event if is_nested else _flat_event(payload)
 
     def told(name: str) -> Any:
         return first(payload.get(name), event.get(name))
@@ -68,9 +68,15 @@ def _publish_event(payload: Fields) -> Meaning:
         partition_key=payload.get("partition_key"),
         source_node_id=first(told("source_node_id"), told("node_id")),
         session_id=as_uuid(told("session_id")),
-        metadata=metadata if isinstance(metadata, dict) else None,
+        metadata=(metadata or None) if isinstance(metadata, dict) else None,
     )
     return meaning, first(instant(payload, "timestamp"), instant(event, "data.timestamp"))
+
+
+def _flat_event(payload: Fields) -> Fields:
+    """What is published of a payload without `data`; null means that it was not given."""
+    beside = _BESIDE_A_FLAT_EVENT if payload.get("data") is not None else _BESIDE_A_FLAT_EVENT | {"data"}
+    return {name: item for name, item in payload.items() if name not in beside}
 
 
 class _Payload(BaseModel):
@@ -143,15 +149,26 @@ def _persist_fsm_transition(payload: Fields) -> Meaning:
         if told.current_state is None:
             raise Malformed("transition_record: missing, and no current_state either")
         record = _TransitionRecord(to_state=told.current_state)
+    at = record.timestamp or told.timestamp
+    metadata = record.metadata or told.metadata or None
     meaning = FsmTransitionIntentData(
         entity_id=told.workflow_id,
         entity_type=told.entity_type or WORKFLOW_ENTITY,
         from_state=record.from_state if "from_state" in record.model_fields_set else told.previous_state,
         to_state=record.to_state,
         transition_event=record.trigger or UNKNOWN_TRIGGER,
-        metadata=record.metadata or told.metadata,
+        transition_data=_transition_data(metadata, at),
+        metadata=metadata,
     )
-    return meaning, record.timestamp or told.timestamp
+    return meaning, at
+
+
+def _transition_data(metadata: Fields | None, at: datetime | None) -> Fields | None:
+    """What the platform's own store keeps beside a move. Nothing where there is no metadata: a state whose transition
+    has none takes this in its place."""
+    if metadata is None:
+        return None
+    return {"metadata": metadata} | ({} if at is None else {"timestamp": at.isoformat()})
 
 
 class _RecoverPayload(_Payload):

@@ -1,13 +1,15 @@
 """From an intent to an operation: what a reducer asks the store effect to do, in every shape that reducers use.
 
 An intent becomes the operation of its type or a refusal; never an exception. Its payload is copied at once, so the
-caller's lists may change later. The same intent gets the same operation id, however often it is asked for. See
-docs/intents.md.
+caller's lists may change later. The same intent gets the same operation id, however often it is asked for, and however
+it is written. See docs/intents.md.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any, NamedTuple
@@ -21,7 +23,8 @@ from omninode_bridge.enums import EnumCoreErrorCode, EnumIntentType
 from omninode_bridge.errors import OnexError, quoted
 from omninode_bridge.intent_payloads import MEANINGS, Fields, instant
 from omninode_bridge.jsontext import payload_text
-from omninode_bridge.operation import Operation, operation_of
+from omninode_bridge.names import repeatable
+from omninode_bridge.operation import Data, Operation, operation_of
 from omninode_bridge.plain import plain
 from omninode_bridge.records import Malformed, as_uuid
 from omninode_bridge.refusal import Refusal
@@ -35,8 +38,12 @@ OPERATION_TYPE_OF = {
     EnumIntentType.RECOVER_FSM_STATES: "recover_fsm_states",
 }
 
+INTENT = "intent"  # the `refused_type` of what came as an intent, and is of no type that there is
+
 _TYPE_OF_NAME = {kind.lower(): kind for kind in EnumIntentType}
-_NO_LETTER = re.compile("[^a-z]")
+_BETWEEN_WORDS = re.compile(r"[\s_-]")
+_TYPE_COMES_FIRST = re.compile(r'\{"intent_type": ?(?=")')  # so `_Given` has it, and an intent's text
+_UNREADABLE = "<cannot be read>"  # stands for a field whose owner's code failed: no field may have such a value
 _SUBJECTS = ("aggregation_id", "workflow_id", "correlation_id", "bridge_id", "node_id")  # what an intent is about
 _TRACES = ("correlation_id", "aggregation_id", "workflow_id")
 _HISTORY = "transition_history"  # a live list of all that came before: neither kept nor part of the identity
@@ -51,10 +58,10 @@ def _named(value: object) -> object:
 class ModelIntent(BaseModel):
     """What a reducer asks for. Plain dicts and any object with these attributes are taken as well.
 
-    intent_type  a value of `EnumIntentType`, in any case and with or without underscores
+    intent_type  a value of `EnumIntentType`, in any case, with or without underscores, dashes and white space
     target       the platform's routing; not looked at
     priority     higher first
-    intent_id    a UUIDv7 under which it counts once; derived from type, payload and timestamp when not given
+    intent_id    a UUIDv7 under which it counts once; derived from what the intent means when not given
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -67,17 +74,48 @@ class ModelIntent(BaseModel):
 
 
 def intent_item(intent: object) -> Item:
-    """The operation that an intent asks for, or its refusal. Never raises for what an intent may hold."""
-    given = _read(intent)
+    """The operation that an intent asks for, or its refusal. Never raises, whatever the intent is and holds."""
     try:
-        return _item(given)
+        return _item(_read(intent))
     except ValidationError as error:
         problem = error_text(error).removeprefix("operation: ")
     except OnexError as error:
         problem = error.message
     except Malformed as error:
         problem = str(error)
-    return _refusal(given, problem)
+    except Exception as error:  # somebody's object, whose own code failed
+        problem = f"intent: {type(error).__name__} while it was read"
+    return refused_intent(intent, problem)
+
+
+def refused_intent(intent: object, problem: str) -> Refusal:
+    """What an intent that is not carried out is kept as: under its own id, else under one of its content."""
+    given = _read(intent)
+    kind = own_id = trace = None
+    text, at = payload_text(_UNREADABLE), TIMELESS
+    with suppress(Exception):  # as in `intent_item`
+        kind = _type_named(given.intent_type)
+        own_id = _good_id(given.intent_id)
+        text, trace, at = _intent_text(intent, given), _trace_told(given.payload), _time_told(given.payload)
+    return Refusal(
+        operation_id=own_id or derived_uuid7(at, text.encode()),
+        refused_type=INTENT if kind is None else OPERATION_TYPE_OF[kind],
+        correlation_id=trace,
+        digest=hashlib.sha256(text.encode()).hexdigest()[:32],
+        code=EnumCoreErrorCode.VALIDATION_ERROR,
+        message=problem,
+        payload=text,
+        form="operation",
+    )
+
+
+def listed(intents: object) -> list[object]:
+    """The intents that somebody gave as a list, or as anything else to go through.
+
+    A mapping, a model, any object with an `intent_type`, text, and what nobody can go through, is one intent.
+    """
+    is_one = isinstance(intents, str | bytes | Mapping | BaseModel) or _field(intents, "intent_type") is not None
+    return list(intents) if isinstance(intents, Iterable) and not is_one else [intents]
 
 
 def intent_type_of(intent: object) -> EnumIntentType | None:
@@ -89,6 +127,17 @@ def intent_type_text(intent: object) -> str:
     """The type of an intent as `EnumIntentType` writes it; an unknown one as it was given."""
     named = _named(_read(intent).intent_type)
     return str(_type_named(named) or (named if isinstance(named, str) else ""))
+
+
+def refused_type_text(text: str) -> str:
+    """The type that a refused intent gives itself, from the text it is kept as (or the beginning of that), fit to be
+    shown; empty where it gives none."""
+    place = _TYPE_COMES_FIRST.match(text)
+    try:
+        named = "" if place is None else json.JSONDecoder().raw_decode(text, place.end())[0]
+    except ValueError:
+        return ""
+    return named if not named or repeatable(named) == named else quoted(named)
 
 
 def event_type_text(intent: object) -> str:
@@ -118,16 +167,32 @@ class _Given(NamedTuple):
 
 
 def _read(intent: object) -> _Given:
-    if isinstance(intent, Mapping):
-        given = _Given(*(intent.get(name) for name in _Given._fields))
-    else:
-        given = _Given(*(getattr(intent, name, None) for name in _Given._fields))
-    return given._replace(payload=given.payload.model_dump()) if isinstance(given.payload, BaseModel) else given
+    given = _Given(*(_field(intent, name) for name in _Given._fields))
+    return given._replace(payload=_as_dict(given.payload))
+
+
+def _field(intent: object, name: str) -> Any:
+    try:
+        return intent.get(name) if isinstance(intent, Mapping) else getattr(intent, name, None)
+    except Exception:
+        return _UNREADABLE
+
+
+def _as_dict(payload: Any) -> Any:
+    """A mapping or a model as a dict; anything else as it is."""
+    if type(payload) is dict:
+        return payload
+    try:
+        if isinstance(payload, BaseModel):
+            return payload.model_dump()
+        return dict(payload.items()) if isinstance(payload, Mapping) else payload
+    except Exception:
+        return _UNREADABLE
 
 
 def _type_named(value: object) -> EnumIntentType | None:
-    named = _named(value)
-    return _TYPE_OF_NAME.get(_NO_LETTER.sub("", named.lower())) if isinstance(named, str) else None
+    named = _named(value)  # may be of a class of somebody's, whose own lower() fails
+    return _TYPE_OF_NAME.get(_BETWEEN_WORDS.sub("", str.lower(named))) if isinstance(named, str) else None
 
 
 def _is_priority(value: object) -> bool:
@@ -151,9 +216,19 @@ def _copied(payload: object) -> Fields:
 # ---- identity -----------------------------------------------------------------------------------------------------
 
 
-def _identity(kind: EnumIntentType, payload: Fields) -> bytes:
-    """What tells this intent from another: its type, and its payload with every instant written in one form."""
+def _as_sent(kind: EnumIntentType, payload: Fields) -> bytes:
+    """What tells apart two intents of one id: the type, and the payload with every instant written in one form."""
     return orjson.dumps([kind, _one_form(payload)], option=orjson.OPT_SORT_KEYS)
+
+
+def _as_meant(data: Data, at: datetime, trace: UUID | None) -> bytes:
+    """What tells apart two intents without ids: what each of them means, however it is written.
+
+    What was not given is left out, so that a field which the contract gains changes no id.
+    """
+    told = {name: value for name, value in data.model_dump(mode="json").items() if value is not None}
+    when = at.isoformat(timespec="microseconds")
+    return orjson.dumps([data.OPERATION_TYPE, _one_form(told), when, trace], option=orjson.OPT_SORT_KEYS)
 
 
 def _one_form(value: Any) -> Any:
@@ -190,13 +265,15 @@ def _time_of(id_: UUID) -> datetime:
         raise Malformed("intent_id: its time lies outside the years 1 to 9999") from None
 
 
-def _check_derivable(payload: Fields, at: datetime | None) -> None:
+def _derivable(payload: Fields, at: datetime | None) -> datetime:
+    """The instant of an intent that an id can be derived from.   Raises Malformed for any other."""
     if at is None:
         raise Malformed("intent_id: missing, and without a timestamp it cannot be derived")
     data = payload.get("data")
     places = (payload, data) if isinstance(data, dict) else (payload,)
     if not any(place.get(name) for place in places for name in _SUBJECTS):
         raise Malformed(f"intent_id: missing, and without one of {', '.join(_SUBJECTS)} it cannot be derived")
+    return at
 
 
 # ---- what an intent becomes ---------------------------------------------------------------------------------------
@@ -210,20 +287,21 @@ def _item(given: _Given) -> Operation:
         raise Malformed("priority: not an integer of at least 0")
     payload = _copied(given.payload)
     data, at = MEANINGS[kind](payload)
-    identity = _identity(kind, payload)
+    trace = _trace(payload)
     id_ = _given_id(given.intent_id)
-    if id_ is not None:
-        at = at or _time_of(id_)
-    elif kind is EnumIntentType.RECOVER_FSM_STATES:  # a question changes nothing: it may be asked under any id
-        id_, at = uuid7(), at or now()
+    if id_ is None and kind is not EnumIntentType.RECOVER_FSM_STATES:
+        at = _derivable(payload, at)
+        identity = _as_meant(data, at, trace)
+        id_ = derived_uuid7(at, identity)
     else:
-        _check_derivable(payload, at)
-        id_ = derived_uuid7(at or TIMELESS, identity)
+        identity = _as_sent(kind, payload)
+        at = at or (now() if id_ is None else _time_of(id_))
+        id_ = id_ or uuid7()  # a question changes nothing: it may be asked under any id
     operation = operation_of(
         data,
         operation_id=id_,
-        correlation_id=_trace(payload),
-        occurred_at=at or TIMELESS,
+        correlation_id=trace,
+        occurred_at=at,
         digest=hashlib.sha256(identity).hexdigest()[:32],
     )
     if len(identity) > _SURELY_SMALL_BYTES:
@@ -231,10 +309,10 @@ def _item(given: _Given) -> Operation:
     return operation
 
 
-def _trace(payload: Mapping[str, Any]) -> UUID | None:
+def _trace(payload: Fields) -> UUID | None:
     """The first id for tracing that is a UUID; what is none costs the intent nothing."""
     data = payload.get("data")
-    places = (payload, data) if isinstance(data, Mapping) else (payload,)
+    places = (payload, data) if isinstance(data, dict) else (payload,)
     for name in _TRACES:
         for place in places:
             value = place.get(name)
@@ -247,28 +325,13 @@ def _trace(payload: Mapping[str, Any]) -> UUID | None:
 # ---- refusals -----------------------------------------------------------------------------------------------------
 
 
-def _refusal(given: _Given, problem: str) -> Refusal:
-    """What an intent that cannot be carried out is kept as: under its own id, else under one of its content."""
-    kind = _type_named(given.intent_type)
-    text = _intent_text(given)
-    return Refusal(
-        operation_id=_good_id(given.intent_id) or derived_uuid7(_time_told(given.payload), text.encode()),
-        refused_type=OPERATION_TYPE_OF.get(kind) if kind is not None else None,
-        correlation_id=_trace(given.payload) if isinstance(given.payload, Mapping) else None,
-        digest=hashlib.sha256(text.encode()).hexdigest()[:32],
-        code=EnumCoreErrorCode.VALIDATION_ERROR,
-        message=problem,
-        payload=text,
-        form="operation",
-    )
-
-
-def _intent_text(given: _Given) -> str:
+def _intent_text(intent: object, given: _Given) -> str:
     payload = given.payload
-    if isinstance(payload, Mapping):
+    if isinstance(payload, dict):
         payload = {name: item for name, item in payload.items() if name != _HISTORY}
     fields = given._replace(intent_type=_named(given.intent_type), payload=payload)._asdict()
-    return payload_text({name: value for name, value in fields.items() if value is not None})
+    told = {name: value for name, value in fields.items() if value is not None}
+    return payload_text(told or intent)  # what has no field of an intent is kept as it came
 
 
 def _good_id(value: object) -> UUID | None:
@@ -278,8 +341,12 @@ def _good_id(value: object) -> UUID | None:
         return None
 
 
+def _trace_told(payload: object) -> UUID | None:
+    return _trace(payload) if isinstance(payload, dict) else None
+
+
 def _time_told(payload: object) -> datetime:
     try:
-        return (instant(dict(payload), "") if isinstance(payload, Mapping) else None) or TIMELESS
+        return (instant(payload, "") if isinstance(payload, dict) else None) or TIMELESS
     except Malformed:
         return TIMELESS

@@ -1,8 +1,43 @@
-"""JSON text of anything at all, for a text column: what strict JSON refuses is written leniently, or as text."""
+"""JSON, read exactly and written whatever it is about: what strict JSON refuses is taken leniently.
+
+Whatever is odd about a value is then refused by the name of its field, and kept as it was sent.
+"""
 
 import json
 
 import orjson
+
+_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19  # integers of fewer digits have at most 64 bits
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def exact_json(text: str | bytes) -> object:
+    """The value in JSON text, UTF-8 where it is bytes; a byte order mark before it is passed over.
+
+    Integers of any size are read as what they are, where orjson makes floats of them, and so different ones equal.
+    NaN and lone surrogates are taken.   Raises ValueError for what is no JSON.
+    """
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return _leniently(text)
+    raw = text if isinstance(text, bytes) else text.encode()
+    if _LONG_NUMBER not in raw.translate(_DIGITS_ALIKE):
+        return value
+    try:
+        return json.loads(text)
+    except RecursionError:  # deeper than anything that is taken
+        return value
+
+
+def _leniently(text: str | bytes) -> object:
+    if isinstance(text, bytes):
+        text = text.decode(errors="surrogatepass")
+    try:
+        return json.loads(text.removeprefix(_BYTE_ORDER_MARK))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def payload_text(value: object) -> str:

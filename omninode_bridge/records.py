@@ -5,7 +5,6 @@ event then becomes is the business of `omninode_bridge.events`. See docs/events.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,14 +15,14 @@ from uuid import UUID
 import orjson
 
 from omninode_bridge.clock import TIMELESS, derived_uuid7, parse_instant
-from omninode_bridge.envelope import DLQ_SUFFIX, FLEET_SERVICE
-from omninode_bridge.jsontext import payload_text
+from omninode_bridge.envelope import DLQ_SUFFIX, FLEET_SERVICE, is_dlq_topic, without_dlq
+from omninode_bridge.jsontext import exact_json, payload_text
 from omninode_bridge.operation import BLOCKS
 from omninode_bridge.wire import content_digest
 
 MAX_WRAPS = 3  # a record that failed, and failed again as a dead letter, is still worth reading
 
-_VERSION = re.compile(r"\.v[0-9]+\Z")
+_VERSION = re.compile(r"\.v[0-9]+\Z", re.IGNORECASE)
 _BLOCK_NAMES = frozenset(BLOCKS)
 _OWN_TIMES = (
     "completed_at",
@@ -87,7 +86,10 @@ class Record(NamedTuple):
     @property
     def workflow_id(self) -> Any:
         """The workflow's correlation id, as the event's own fields or what stands around them give it."""
-        return first(self.body.get("workflow_id"), self.body.get("correlation_id"), self.value.get("correlation_id"))
+        body, value = self.body, self.value
+        return first(
+            body.get("workflow_id"), body.get("correlation_id"), value.get("workflow_id"), value.get("correlation_id")
+        )
 
     @property
     def trace_id(self) -> UUID | None:
@@ -100,6 +102,7 @@ class Record(NamedTuple):
             (self.data, "correlation_id"),
             (self.data, "workflow_id"),
             (self.body, "workflow_id"),
+            (self.value, "workflow_id"),
         ):
             found = as_uuid(source.get(name))
             if found is not None:
@@ -129,21 +132,23 @@ def unwrapped(message: Message) -> Message:
     """
     for _ in range(MAX_WRAPS):
         value = message.value
-        if not (message.topic.endswith(DLQ_SUFFIX) and isinstance(value, dict) and _is_wrap(value)):
+        if not (isinstance(value, dict) and _is_wrap(message.topic, value)):
             return message
         message = _unwrap(message, value)
     value = message.value
-    if message.topic.endswith(DLQ_SUFFIX) and isinstance(value, dict) and _is_wrap(value):
+    if isinstance(value, dict) and _is_wrap(message.topic, value):
         raise Malformed(f"original_message: wrapped more than {MAX_WRAPS} times")
     return message
 
 
-def _is_wrap(value: dict[str, Any]) -> bool:
-    return "original_topic" in value and ("original_message" in value or "original_data" in value)
+def _is_wrap(topic: str, value: dict[str, Any]) -> bool:
+    if "original_topic" not in value or not is_dlq_topic(topic):
+        return False
+    return "original_message" in value or "original_data" in value
 
 
 def _unwrap(message: Message, wrap: dict[str, Any]) -> Message:
-    topic = first(wrap["original_topic"], message.topic.removesuffix(DLQ_SUFFIX))
+    topic = first(wrap["original_topic"], message.topic[: -len(DLQ_SUFFIX)])
     if not isinstance(topic, str):
         raise Malformed("original_topic: not text")
     key: Any = first(wrap.get("original_key"), message.key)
@@ -158,12 +163,9 @@ def _unwrap(message: Message, wrap: dict[str, Any]) -> Message:
 def parsed(text: str) -> object:
     """The JSON in a text, or the text where there is none."""
     try:
-        return orjson.loads(text)
+        return exact_json(text)
     except ValueError:
-        try:  # NaN and lone surrogates: refused later, by field name
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
+        return text
 
 
 def read(message: Message) -> Record:
@@ -229,7 +231,7 @@ def event_type_of(message: Message) -> str:
 
 @lru_cache(maxsize=256)
 def _event_type_of_topic(topic: str) -> str:
-    slug = _VERSION.sub("", topic.strip().removesuffix(DLQ_SUFFIX))
+    slug = _VERSION.sub("", without_dlq(topic.strip()))
     return _folded(slug.rpartition(".")[2])
 
 

@@ -20,7 +20,7 @@ def share_of(value: object) -> float:
     share = _WORDS.get(value.strip().lower()) if isinstance(value, str) else None
     if share is None and isinstance(value, str | int | float):
         try:
-            share = float(value)
+            share = math.nan if isinstance(value, str) and not _is_plain(value) else float(value)
         except (ValueError, OverflowError):
             share = math.nan
     if share is None or not 0 <= share <= 1:
@@ -28,7 +28,23 @@ def share_of(value: object) -> float:
     return share
 
 
+def _is_plain(number: str) -> bool:
+    """Python alone reads "0_1", and digits of other scripts."""
+    return number.isascii() and "_" not in number
+
+
 def takes(aggregation_id: UUID | str, *, share: float) -> bool:
-    """Whether this aggregation is of the share. One that is stays so while the share grows."""
-    digest = hashlib.sha256(str(aggregation_id).strip().lower().encode(errors="surrogatepass")).digest()
+    """Whether this aggregation is of the share. One that is stays so while the share grows.
+
+    A UUID is the same one in every way of writing it; other text is, but for its case and the blanks around it.
+    """
+    digest = hashlib.sha256(_one_form(str(aggregation_id)).encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < share * _HASHES
+
+
+def _one_form(aggregation_id: str) -> str:
+    text = aggregation_id.strip().lower()
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return text

@@ -25,6 +25,7 @@ MAX_JSON_DEPTH = 100  # PostgreSQL and orjson both go deeper; nobody's metadata 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 _INT64_MIN = -(2**63)
+_UINT64_MAX = 2**64 - 1  # of JSON: a float of that size comes back from jsonb as an integer
 
 _HEALTH_ALIASES = {"CRITICAL": "UNHEALTHY", "RECOVERING": "DEGRADED"}
 _ENTITY_ALIASES = {"workflow": "workflow_execution"}
@@ -83,16 +84,18 @@ def _is_clean(value: Any, depth: int) -> bool:
     """The common case, without keeping track of where it is."""
     kind = type(value)
     if kind is dict:
+        if depth >= MAX_JSON_DEPTH:
+            return False
         for key, item in value.items():
             if type(key) is not str or "\0" in key or not (key.isascii() or _encodes(key)):
                 return False
             if not _is_clean(item, depth + 1):
                 return False
-        return depth < MAX_JSON_DEPTH
+        return True
     if kind is str:
         return "\0" not in value and (value.isascii() or _encodes(value))
     if kind is int:
-        return bool(_INT64_MIN <= value <= INT64_MAX)
+        return bool(_INT64_MIN <= value <= _UINT64_MAX)
     if kind is list:
         return depth < MAX_JSON_DEPTH and all(_is_clean(item, depth + 1) for item in value)
     return value is None or kind is bool or (kind is float and math.isfinite(value))
@@ -114,7 +117,7 @@ def _find_fault(value: object, path: str, depth: int) -> None:
     elif value is None or isinstance(value, bool):
         return
     elif isinstance(value, int):
-        if not _INT64_MIN <= value <= INT64_MAX:
+        if not _INT64_MIN <= value <= _UINT64_MAX:
             raise ValueError(f"{where}: integer of more than 64 bits")
     elif isinstance(value, float):
         if not math.isfinite(value):
@@ -194,7 +197,7 @@ NodeType = _lower(100)
 EntityType = _lower(100, AfterValidator(_entity_type))
 AggregationType = _lower(50)
 EventName = _lower(100, AfterValidator(_event_name))
-Topic = _plain(MAX_TOPIC_CHARS, AfterValidator(_topic))
+Topic = _plain(MAX_TOPIC_CHARS - len(".dlq"), AfterValidator(_topic))  # what the bus refuses goes to `<topic>.dlq`
 FileHash = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, to_lower=True, pattern=r"^[0-9a-fA-F]{1,128}$")
 ]

@@ -203,12 +203,14 @@ def content_digest(content: object) -> str:
 
 
 def error_text(error: ValidationError) -> str:
-    """The fields that are wrong and why, without their values or what is no name: at most `MAX_ERRORS_SHOWN`."""
+    """The fields that are wrong and why, printable, without their values or what is no name: at most
+    `MAX_ERRORS_SHOWN`."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [f"{_field(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in errors[:MAX_ERRORS_SHOWN]]
     if len(errors) > MAX_ERRORS_SHOWN:
         shown.append(f"and {len(errors) - MAX_ERRORS_SHOWN} more")
-    return "; ".join(shown)[:500]
+    text = "; ".join(shown)[:500]
+    return "".join(char if char.isprintable() else "?" for char in text)  # pydantic may quote a character: NUL, too
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:

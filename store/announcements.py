@@ -1,7 +1,8 @@
 """Announcements: what the bus is to know of an intent, made in the transaction that makes its effect.
 
-Only the intents with an effect announce, and their refusals; the six persist operations never do. An announcement's id
-is the event's: derived from what it announces, so that nothing is announced twice. See docs/outbox.md.
+Only the intents with an effect announce, the refusal of any intent, and the answers to queries that came over the bus;
+the six persist operations never do. An announcement's id is the event's: derived from what it announces, so that
+nothing is announced twice. See docs/outbox.md.
 
 Envelopes are constructed without validation: whatever goes in was validated with its operation.
 """
@@ -11,9 +12,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from omninode_bridge.bus_queries import told_asker
 from omninode_bridge.clock import now, sibling_uuid7, uuid7
-from omninode_bridge.enums import EnumFleetEvent, EnumIntentType, EnumReducerEvent
+from omninode_bridge.enums import EnumFleetEvent, EnumReducerEvent
 from omninode_bridge.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1, announcement_id, reducer_topic_name
+from omninode_bridge.intents import INTENT, OPERATION_TYPE_OF, refused_type_text
 from omninode_bridge.operation import FsmTransitionIntentData, Operation, PersistStateData, PublishEventData
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.values import INT64_MAX
@@ -21,12 +24,7 @@ from omninode_bridge.wire import Item
 from store.queries import AnsweredQueryData
 
 OPERATION_FAILED = "operation_failed"
-ANNOUNCED: dict[str, EnumIntentType] = {
-    PublishEventData.OPERATION_TYPE: EnumIntentType.PUBLISH_EVENT,
-    PersistStateData.OPERATION_TYPE: EnumIntentType.PERSIST_STATE,
-    FsmTransitionIntentData.OPERATION_TYPE: EnumIntentType.PERSIST_FSM_TRANSITION,
-}
-_SPEAKING = frozenset({*ANNOUNCED, AnsweredQueryData.OPERATION_TYPE, "refusal"})
+_INTENT_TYPES = {name: str(kind) for kind, name in OPERATION_TYPE_OF.items()}
 _SHORT_ENVIRONMENT = {"development": "dev"}
 
 
@@ -73,14 +71,16 @@ def of_operation(operation: Operation, environment: str) -> Announcement | None:
 
 
 def of_refusal(refusal: Refusal, environment: str) -> Announcement | None:
-    """What the refusal of an intent says to the bus, the same event however often it is refused."""
-    intent_type = ANNOUNCED.get(refusal.refused_type or "")
+    """What the refusal of an intent or a query says to the bus, the same event however often it is refused."""
+    if refusal.refused_type == AnsweredQueryData.OPERATION_TYPE:
+        return _query_refused(refusal, environment)
+    intent_type = _refused_intent_type(refusal)
     if intent_type is None:
         return None
-    id_ = sibling_uuid7(refusal.operation_id, f"{refusal.operation_id}:{refusal.digest}".encode())
+    id_ = _refusal_id(refusal)
     refused_at = now()
     payload = {
-        "intent_type": str(intent_type),
+        "intent_type": intent_type,
         "error_code": refusal.code,
         "error_message": refusal.message,
         "operation_id": str(refusal.operation_id),
@@ -100,6 +100,13 @@ def of_refusal(refusal: Refusal, environment: str) -> Announcement | None:
             payload=payload,
         ),
     )
+
+
+def _refused_intent_type(refusal: Refusal) -> str | None:
+    """The type of the intent that was refused, where there is none such as it was given; None of what was no intent."""
+    if refusal.refused_type == INTENT:
+        return refused_type_text(refusal.payload)
+    return _INTENT_TYPES.get(refusal.refused_type or "")
 
 
 def of_findings(
@@ -205,30 +212,42 @@ def _effect(
         event_timestamp=operation.occurred_at,
         source_node_id=FLEET_SERVICE,
         source_service=FLEET_SERVICE,
-        correlation_id=of,
+        correlation_id=operation.correlation_id or of,
         causation_id=str(operation.operation_id),
         environment=environment,
+        partition_key=str(of),
         payload=says | {"timestamp": operation.occurred_at.isoformat()},
     )
     return of_envelope(id_, envelope)
 
 
 def _answered(operation: Operation, data: AnsweredQueryData, environment: str) -> Announcement:
-    """A query's answer travels without an envelope, under the key that its asker waits for."""
-    asked = operation.correlation_id
-    ending = "completed" if data.succeeded else "failed"
+    id_ = announcement_id(operation.operation_id)
+    return _answer(id_, data.answer, operation.correlation_id, told_asker(operation), environment)
+
+
+def _query_refused(refusal: Refusal, environment: str) -> Announcement:
+    answer = {"success": False, "error": f"{refusal.code}: {refusal.message}"}
+    trace = refusal.correlation_id
+    told = refusal.partition_key if trace is None else str(trace)
+    return _answer(_refusal_id(refusal), answer, trace, told, environment)
+
+
+def _refusal_id(refusal: Refusal) -> UUID:
+    return sibling_uuid7(refusal.operation_id, f"{refusal.operation_id}:{refusal.digest}".encode())
+
+
+def _answer(id_: UUID, answer: dict[str, Any], trace: UUID | None, told: str | None, environment: str) -> Announcement:
+    """A query's answer travels without an envelope, under the key that its asker waits for: `told`, if there is one."""
+    ending = "completed" if answer["success"] else "failed"
     return Announcement(
-        id=announcement_id(operation.operation_id),
+        id=id_,
         event_type=f"query_{ending}",
         topic=f"{_SHORT_ENVIRONMENT.get(environment, environment)}.omninode-bridge.database.query-{ending}.v1",
-        partition_key=str(asked or operation.operation_id),
-        correlation_id=asked,
+        partition_key=told or str(id_),
+        correlation_id=trace,
         session_id=None,
-        payload={
-            "correlation_id": None if asked is None else str(asked),
-            **data.answer,
-            "timestamp": now().isoformat(),
-        },
+        payload={"correlation_id": told, **answer, "timestamp": now().isoformat()},
         envelope=None,
     )
 
@@ -244,3 +263,4 @@ _MAKERS: dict[str, Callable[[Operation, Any, str], Announcement]] = {
     FsmTransitionIntentData.OPERATION_TYPE: _state_transitioned,
     AnsweredQueryData.OPERATION_TYPE: _answered,
 }
+_SPEAKING = frozenset({*_MAKERS, "refusal"})

@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-import orjson
 from celery import Celery
 
 from omninode_bridge.broker import DATABASE_BATCH_TASK, DATABASE_TASK
 from omninode_bridge.clock import TIMELESS, derived_uuid7, now, uuid7
 from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.jsontext import exact_json
 from omninode_bridge.operation import DatabaseOperationData
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.performance import performance
@@ -33,7 +33,7 @@ from tasks.settle import DEFECT, only, requeue
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MAX_ANSWERS_BYTES = 64 * 1024 * 1024  # of a message's together: sixteen operations share nothing
+MAX_ANSWERS_BYTES = 64 * 1024 * 1024  # of a message's together: each has an equal share
 # A result's first characters are shown in logs and in Flower: what rows hold comes last.
 _EMPTY: dict[str, Any] = {
     "success": False,
@@ -81,8 +81,8 @@ class _Message:
         Raises celery's Reject (requeue) when the message must stay in the broker.
         """
         started = time.perf_counter()
-        share = min(generic.MAX_BYTES, MAX_ANSWERS_BYTES // max(1, len(items)))
-        outcomes = self._unless_away(lambda: [self._outcome(item, max_bytes=share) for item in items])
+        share = MAX_ANSWERS_BYTES // max(1, len(items))
+        outcomes = self._unless_away(lambda: [self._outcome(item, share=share) for item in items])
         self.engine.settled(len(outcomes))
         self._log(outcomes, took_ms=(time.perf_counter() - started) * 1000)
         return outcomes
@@ -113,14 +113,14 @@ class _Message:
             return outcome.detail
         return _refused(fields.get("operation_type"), fields["correlation_id"], outcome.code, outcome.message)
 
-    def _outcome(self, item: Item, *, max_bytes: int) -> Outcome:
-        """Raises Outage."""
+    def _outcome(self, item: Item, *, share: int) -> Outcome:
+        """share  of the bytes that the message's answers may have.   Raises Outage."""
         data = getattr(item, "data", None)
         if not isinstance(data, DatabaseOperationData):
             code, message = (item.code, item.message) if isinstance(item, Refusal) else (None, None)
             return Outcome(item.operation_id, "refused", code, message)
         try:
-            found = self._found(data.request, item.operation_id, max_bytes=max_bytes)
+            found = self._found(data.request, item.operation_id, share=share)
         except Outage:
             raise
         except Exception:
@@ -132,7 +132,7 @@ class _Message:
             return Outcome(item.operation_id, "applied", detail=answer)
         return Outcome(item.operation_id, "refused", answer["error_code"], detail=answer)
 
-    def _found(self, request: Mapping[str, Any], operation_id: UUID, *, max_bytes: int) -> Mapping[str, Any]:
+    def _found(self, request: Mapping[str, Any], operation_id: UUID, *, share: int) -> Mapping[str, Any]:
         engine = self.engine
         if request.get("operation_type") == HEALTH_OPERATION:
             trace = str(request.get("correlation_id"))
@@ -141,7 +141,12 @@ class _Message:
             return _EMPTY | told
         return engine.run(
             lambda conn: generic.carry_out(
-                conn, request, operation_id=operation_id, limits=engine.limits, max_bytes=max_bytes
+                conn,
+                request,
+                operation_id=operation_id,
+                limits=engine.limits,
+                max_bytes=min(generic.MAX_BYTES, share),
+                row_bytes=share,
             )
         )
 
@@ -183,7 +188,7 @@ def _read(given: object) -> object:
     if not isinstance(given, str):
         return given
     try:
-        return orjson.loads(given) if len(given) <= MAX_OPERATION_BYTES else None
+        return exact_json(given) if len(given) <= MAX_OPERATION_BYTES else None
     except ValueError:
         return None
 

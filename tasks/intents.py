@@ -7,14 +7,13 @@
 A message that comes again finds its effects committed, so it is answered as before. See docs/intents.md.
 """
 
-import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
 from celery import Celery
 
 from omninode_bridge.broker import EXECUTE_INTENTS_TASK, INTENT_BATCH_TASK
@@ -23,7 +22,15 @@ from omninode_bridge.envelope import announcement_id
 from omninode_bridge.errors import invalid
 from omninode_bridge.intent_plan import must_succeed, plan
 from omninode_bridge.intent_results import result_of
-from omninode_bridge.intents import OPERATION_TYPE_OF, ModelIntent, intent_item
+from omninode_bridge.intents import (
+    INTENT,
+    OPERATION_TYPE_OF,
+    ModelIntent,
+    intent_item,
+    intent_type_of,
+    refused_intent,
+)
+from omninode_bridge.jsontext import exact_json
 from omninode_bridge.operation import (
     INTENT_TYPES,
     FsmTransitionIntentData,
@@ -87,14 +94,15 @@ class _Message:
     def answer(self, given: object, *, intent_type: EnumIntentType | None = None, fail_fast: bool = False) -> Any:
         """The result of an intent, or those of a list in the order given, as JSON objects.
 
-        intent_type  of what does not name its own
+        intent_type  of what does not name its own; then no other is taken
         """
         read = _read(given, task_id=self.task_id)
         intents = read if isinstance(read, list) else [read]
         if len(intents) > MAX_BATCH_OPERATIONS:
             results = self._refused_together(intents)
         else:
-            results = self._results([_whole(intent, intent_type) for intent in intents], fail_fast=fail_fast)
+            wholes = [_whole(intent, intent_type) for intent in intents]
+            results = self._results(wholes, [_item(whole, intent_type) for whole in wholes], fail_fast=fail_fast)
         return results if isinstance(read, list) else results[0]
 
     def carry_out(self, items: Sequence[Item]) -> list[Outcome]:
@@ -127,8 +135,7 @@ class _Message:
             for id_, outcome in zip(events, outcomes, strict=True)
         ]
 
-    def _results(self, intents: list[Any], *, fail_fast: bool) -> list[dict[str, Any]]:
-        items = [intent if isinstance(intent, Refusal) else intent_item(intent) for intent in intents]
+    def _results(self, intents: list[Any], items: list[Item], *, fail_fast: bool) -> list[dict[str, Any]]:
         outcomes: dict[int, Outcome] = {}  # of those that were carried out, in that order
         took_ms: dict[int, float] = {}
         for step in plan(intents, fail_fast):
@@ -143,7 +150,7 @@ class _Message:
 
     def _refused_together(self, intents: list[Any]) -> list[dict[str, Any]]:
         message = f"intents: {len(intents)}, at most {MAX_BATCH_OPERATIONS} are taken"
-        refusal = refuse_operation(intents, message, seed=f"{self.task_id}:batch")
+        refusal = refuse_operation(intents, message, seed=f"{self.task_id}:batch", operation_type=INTENT)
         (outcome,) = self.carry_out([refusal])
         return [_json_result(intent, refusal, outcome, 0.0) for intent in intents]
 
@@ -153,21 +160,38 @@ def _read(given: object, *, task_id: str) -> object:
     if not isinstance(given, str):
         return given
     if len(given) <= MAX_BATCH_BYTES:
-        for loads in (orjson.loads, json.loads):  # the second one reads what an intent may be refused for: NaN, say
-            try:
-                return loads(given)
-            except (ValueError, RecursionError):
-                continue
-    return decode_batch(given, task_id=task_id)[0]
+        with suppress(ValueError):
+            return exact_json(given)
+    (refusal,) = decode_batch(given, task_id=task_id)
+    return refusal.model_copy(update={"refused_type": INTENT})
 
 
 def _whole(given: Any, intent_type: EnumIntentType | None) -> Any:
     """The intent; a payload alone becomes one of that type."""
-    if intent_type is None or isinstance(given, Refusal) or (isinstance(given, dict) and "intent_type" in given):
+    if intent_type is None or isinstance(given, Refusal):
         return given
-    if isinstance(given, dict) and "payload" in given and given.keys() <= _INTENT_FIELDS:
-        return {**given, "intent_type": intent_type}
-    return {"intent_type": intent_type, "payload": given}
+    if not _is_whole(given):
+        return {"intent_type": intent_type, "payload": given}
+    return given if given.get("intent_type") is not None else {**given, "intent_type": intent_type}
+
+
+def _is_whole(given: Any) -> bool:
+    """Whether it is an intent. An event's payload may have fields of the same names, beside its own type."""
+    if not isinstance(given, dict):
+        return False
+    if "payload" in given:
+        return "event_type" not in given
+    return "intent_type" in given and given.keys() <= _INTENT_FIELDS
+
+
+def _item(intent: Any, intent_type: EnumIntentType | None) -> Item:
+    """What an intent becomes; one of another type than the task's is refused."""
+    if isinstance(intent, Refusal):
+        return intent
+    named = intent_type_of(intent)
+    if intent_type is not None and named not in (intent_type, None):
+        return refused_intent(intent, f"intent_type: {named} is not taken by this task")
+    return intent_item(intent)
 
 
 def _event_id(item: Item) -> UUID | None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import orjson
 from celery import Celery
 
 from omninode_bridge.broker import PERSIST_BATCH_TASK
+from omninode_bridge.jsontext import exact_json
 from omninode_bridge.operation import PERSIST_TYPES
 from omninode_bridge.values import MAX_OPERATION_BYTES
 from omninode_bridge.wire import Item, decode_batch, decode_items
@@ -49,6 +49,6 @@ def decode(given: object, *, task_id: str, operation_type: str | None) -> list[I
     if operation_type is None or len(given) > MAX_OPERATION_BYTES:
         return decode_batch(given, task_id=task_id)
     try:
-        return decode_items(orjson.loads(given), task_id=task_id, operation_type=operation_type)
+        return decode_items(exact_json(given), task_id=task_id, operation_type=operation_type)
     except ValueError:
         return decode_batch(given, task_id=task_id)

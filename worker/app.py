@@ -26,7 +26,7 @@ from worker.jobs import JOBS
 from worker.schedule import schedules
 from worker.settings import Settings, settings
 
-REPLY_MARGIN_BYTES = 512  # of a query's answer, for what stands around its rows
+REPLY_MARGIN_BYTES = 2048  # of a query's answer, for what stands around its rows; above all its asker's own words
 
 
 class FleetApp(Celery):  # type: ignore[misc]  # celery has no types

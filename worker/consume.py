@@ -17,10 +17,9 @@ from typing import Any
 from uuid import UUID
 
 from omninode_bridge.backoff import RECONNECT
+from omninode_bridge.bus_queries import consumed_item
 from omninode_bridge.clock import now
 from omninode_bridge.errors import OnexError
-from omninode_bridge.events import map_record, query_of
-from omninode_bridge.operation import Operation
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.wire import Item
 from worker.bus import Bus, BusConsumer, BusMessage, BusRecord, Partition
@@ -183,9 +182,7 @@ class Consumption:
             self.counts.own += 1
             self._prefix.done(ticket)
             return
-        item = map_record(record.topic, record.key, value, timestamp=record.timestamp_ms)
-        if isinstance(item, Operation):
-            item = query_of(item) or item
+        item = consumed_item(record.topic, record.key, value, timestamp=record.timestamp_ms)
         self._submit(item).add_done_callback(partial(self._note, ticket, item.correlation_id))
 
     def _note(self, ticket: Ticket, correlation_id: UUID | None, confirmation: Confirmation) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import orjson
-
 from omninode_bridge.clock import TIMELESS, derived_uuid7
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.events import map_record
+from omninode_bridge.jsontext import exact_json
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.wire import Item, content_digest
@@ -111,12 +110,9 @@ def items(lines: Iterable[bytes]) -> Iterator[Item]:
 def parse_line(line: bytes) -> Item:
     """The operation of one bus record; a line that is no record becomes a refusal that keeps its text."""
     try:
-        record = orjson.loads(line)
-    except ValueError:
-        try:  # what strict JSON refuses (NaN, a lone surrogate) may still name its topic and key
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            return _no_record(line, f"line: not JSON: {error}")
+        record = exact_json(line)
+    except ValueError as error:
+        return _no_record(line, f"line: not JSON: {error}")
     if not isinstance(record, dict):
         return _no_record(line, "line: not a JSON object")
     missing = [name for name in ("topic", "value") if name not in record]

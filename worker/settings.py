@@ -86,6 +86,7 @@ BrokerUrl = Annotated[str, _url(*BROKER_SCHEMES)]
 BackendUrl = Annotated[str, _url(*BACKEND_SCHEMES)]
 BusUrl = Annotated[str, _url(*BUS_SCHEMES)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Policies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_policies)]
 Count = Annotated[int, Field(ge=1)]
@@ -188,7 +189,7 @@ class Settings(BaseSettings):
     bus_max_message_bytes: Annotated[int, Field(ge=1024)] | None = Field(
         None, description="largest event; by environment when not given: 256 KiB, 512 KiB, 1 MiB"
     )
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = Field(
+    kafka_security_protocol: KafkaProtocol | None = Field(
         None, description="how to talk to Kafka; the URL's query may say it as well"
     )
     kafka_sasl_mechanism: str = Field("", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")

@@ -16,6 +16,7 @@ from worker.errors import FleetError
 from worker.settings import Settings
 
 DEFAULT_PORT = 9092
+PORTS = range(1, 65536)
 QUERY_KEYS = ("security_protocol", "sasl_mechanism", "sasl_username", "sasl_password", "ssl_ca_location")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -151,8 +152,10 @@ def _with_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):  # an address of IPv6 without port
         name, port = host, str(DEFAULT_PORT)
-    if not name or "/" in name or not port.isdigit():
+    if not name or "/" in name or not (port.isascii() and port.isdigit()):
         raise FleetError(f"OMNINODE_BUS_URL: {quoted(host)} is not host:port")
+    if len(port) > 5 or int(port) not in PORTS:
+        raise FleetError(f"OMNINODE_BUS_URL: {quoted(host)}: a port is from {PORTS.start} to {PORTS.stop - 1}")
     return f"{name}:{port}"
 
 
@@ -186,10 +189,16 @@ def _security(said: dict[str, str]) -> dict[str, Value]:
         raise FleetError(f"Kafka: security_protocol must be one of {', '.join(SECURITY_PROTOCOLS)}")
     if not protocol.startswith("SASL_"):
         if sasl:
-            raise FleetError(f"Kafka: {', '.join(sasl)}: of no use with security_protocol {protocol}")
+            raise _useless(sasl, protocol)
     elif mechanism not in SASL_MECHANISMS:
         raise FleetError(f"Kafka: sasl_mechanism must be one of {', '.join(SASL_MECHANISMS)}")
     elif missing := {"sasl_username", "sasl_password"} - set(sasl):
         raise FleetError(f"Kafka: {', '.join(sorted(missing))}: missing, with security_protocol {protocol}")
+    if said.get("ssl_ca_location") and not protocol.endswith("SSL"):
+        raise _useless(["ssl_ca_location"], protocol)
     given = {**said, "security_protocol": protocol, **({"sasl_mechanism": mechanism} if mechanism else {})}
     return {key.replace("_", "."): value for key, value in given.items() if value}
+
+
+def _useless(named: list[str], protocol: str) -> FleetError:
+    return FleetError(f"Kafka: {', '.join(named)}: of no use with security_protocol {protocol}")
