@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from omninode_bridge.clock import derived_uuid7
 from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.envelope import ModelOnexEnvelopeV1
+from omninode_bridge.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1
 from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.events import map_record
 from omninode_bridge.intents import intent_item
-from omninode_bridge.operation import Operation
-from omninode_bridge.refusal import Refusal
+from omninode_bridge.operation import AnswerQueryData, Operation
+from omninode_bridge.refusal import Refusal, is_cut
 from omninode_bridge.values import check_json
 from omninode_bridge.wire import Item, decode_operation, error_text
 from store import outbox
@@ -61,6 +61,14 @@ def list_letters(
         return cursor.fetchall()
 
 
+def open_in_order(conn: Connection[Any], *, code: str | None = None) -> list[tuple[UUID, str]]:
+    """Id and digest of every open letter, in the order in which they are to be retried.
+
+    The oldest first; behind them events, in the order in which they had been committed.
+    """
+    return conn.execute(statement("open_letters_in_order"), {"code": code}).fetchall()
+
+
 def find(conn: Connection[Any], id_: UUID, digest: str | None = None) -> Letter:
     """The letter of an id.
 
@@ -90,6 +98,8 @@ def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, 
     """
     if letter.form == "event":
         return _send_again(conn, letter, letter.payload if payload is None else payload)
+    if letter.operation_type == AnswerQueryData.OPERATION_TYPE:
+        raise invalid("operation_type: a query's refusal was its answer; whoever still wants to know asks anew")
     limits = limits or Limits()
     operation = _operation(letter, letter.payload if payload is None else payload)
     with conn.transaction():
@@ -122,14 +132,21 @@ def _send_again(conn: Connection[Any], letter: Letter, payload: str | None) -> U
 
 
 def _announcement(letter: Letter, value: object) -> Announcement:
-    """The event that a letter holds: an envelope, known by its version, or a payload alone. Id and topic stay."""
+    """The event that a letter holds, repaired by `value`; id and topic stay.
+
+    What was in an envelope stays in it, and the fleet's: `value` is that envelope, known by its version, or some of its
+    fields, or else the payload.
+    """
     assert letter.topic is not None and letter.partition_key is not None  # what the outbox held had both
     if not isinstance(value, dict):
         raise invalid("payload: not a JSON object")
     try:
         check_json(value)
-        if "envelope_version" in value:
-            envelope = ModelOnexEnvelopeV1.model_validate(value | {"event_id": str(letter.id)})
+        held = _value(letter.payload)
+        if isinstance(held, dict) and "envelope_version" in held:
+            repair = value if "envelope_version" in value else {"payload": value}
+            own = {"event_id": str(letter.id), "source_service": FLEET_SERVICE}
+            envelope = ModelOnexEnvelopeV1.model_validate(held | repair | own)
             return of_envelope(letter.id, envelope, topic=letter.topic)
     except ValidationError as error:
         raise invalid(error_text(error)) from error
@@ -181,4 +198,9 @@ def _value(payload: str | None) -> object:
     try:
         return json.loads(payload or "null")
     except ValueError as error:
+        if is_cut(payload or ""):
+            message = "payload: only its beginning was kept; to retry it, give the whole one (--payload)"
+            raise invalid(message) from None
         raise invalid(f"payload: not JSON: {error}") from None
+    except RecursionError:
+        raise invalid("payload: nested too deep") from None

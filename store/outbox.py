@@ -27,6 +27,7 @@ from store.statements import statement
 SHARDS = 64  # as many relays can share the work; a batch locks at most that many
 CHANNEL = "omninode_outbox"  # something was appended
 PUBLISHED_CHANNEL = "omninode_published"  # these events were published
+BYTES_LIMIT = 8 << 20  # of JSON in a read; a batch of 500 events of 16 KiB is still whole
 APPENDING = 0x4F555441  # the class of the advisory locks of who appends to a shard,
 PUBLISHING = 0x4F555450  # and of who publishes from it; no other lock of the fleet is of these
 
@@ -117,17 +118,25 @@ def release_shards(conn: Connection[Any], shards: Sequence[int]) -> None:
     conn.execute(statement("release_outbox"), {"class": PUBLISHING, "shards": list(shards)})
 
 
-def pending(conn: Connection[Any], shards: Sequence[int], *, rows_limit: int) -> list[PendingEvent]:
-    """The next events of shards that are ours, in the order of seq."""
-    found = conn.execute(statement("pending_outbox"), {"shards": list(shards), "rows_limit": rows_limit})
-    return [_pending(*row) for row in found]
+def pending(
+    conn: Connection[Any],
+    shards: Sequence[int],
+    *,
+    rows_limit: int,
+    bytes_limit: int = BYTES_LIMIT,
+    without: Sequence[str] = (),
+) -> list[PendingEvent]:
+    """The next events of shards that are ours, in the order of seq.
 
-
-def _pending(*row: Any) -> PendingEvent:
-    """orjson reads numbers beyond 64 bits as floats, which they were before jsonb wrote out their digits."""
-    id_, seq, event_type, topic, key, payload, envelope, attempts, created_at = row
-    said = None if envelope is None else orjson.loads(envelope)
-    return PendingEvent(id_, seq, event_type, topic, key, orjson.loads(payload), said, attempts, created_at)
+    No more than about `bytes_limit` of them: one that is larger comes alone.
+    without  topics that are left out
+    """
+    wanted = {"shards": list(shards), "rows_limit": rows_limit, "bytes_limit": bytes_limit}
+    if without:
+        found = conn.execute(statement("pending_outbox_without"), wanted | {"without": list(without)})
+    else:
+        found = conn.execute(statement("pending_outbox"), wanted)
+    return [PendingEvent(*row) for row in found]
 
 
 def settle(conn: Connection[Any], *, published: Sequence[UUID], refused: Sequence[tuple[PendingEvent, str]]) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import orjson
 
-from omninode_bridge.envelope import DLQ_SUFFIX
+from omninode_bridge.envelope import DLQ_SUFFIX, is_dlq_topic
 from omninode_bridge.outcome import Outcome
 from worker.bus import BusMessage, BusRecord
 from worker.bus_items import text_of
@@ -13,7 +13,7 @@ from worker.bus_items import text_of
 
 def is_dead_letter(record: BusRecord) -> bool:
     """Whether it was read from a dead-letter topic: it stays there, and gets no dead letter of its own."""
-    return record.topic.endswith(DLQ_SUFFIX)
+    return is_dlq_topic(record.topic)
 
 
 def dead_letter(record: BusRecord, outcome: Outcome, *, correlation_id: UUID | None, at: datetime) -> BusMessage:

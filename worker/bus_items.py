@@ -1,6 +1,6 @@
 """What a record of the bus is to the fleet: its value, and whether the fleet said it itself."""
 
-from omninode_bridge.envelope import DLQ_SUFFIX, FLEET_SERVICE
+from omninode_bridge.envelope import FLEET_SERVICE, without_dlq
 from omninode_bridge.records import Malformed, Message, is_envelope_shape, parsed, unwrapped
 
 REPLY_ENDS = ("database.query-completed.v1", "database.query-failed.v1")  # where the fleet answers queries
@@ -22,7 +22,7 @@ def is_own(topic: str, key: str | None, value: object) -> bool:
         message = unwrapped(Message(topic, key, value))
     except Malformed:
         return False
-    if message.topic.removesuffix(DLQ_SUFFIX).endswith(REPLY_ENDS):
+    if without_dlq(message.topic).endswith(REPLY_ENDS):
         return True
     inner = message.value
     return isinstance(inner, dict) and inner.get("source_service") == FLEET_SERVICE and is_envelope_shape(inner)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omninode_bridge.errors import OnexError
+from omninode_bridge.refusal import is_cut
 from store import letters
 from store.letters import Letter, LetterStatus
 from worker.cli_connection import Connection, command_connection
@@ -65,14 +66,16 @@ def show_command(id_: UUID, digest: str | None, payload_only: bool) -> None:
     """One dead letter, whole, as JSON."""
     with command_connection() as conn:
         letter = letters.find(conn, id_, digest)
-    click.echo(letter.payload if payload_only else _json(letter, indent=True))
+    click.echo((letter.payload or "").encode() if payload_only else _json(letter, indent=True))
+    if is_cut(letter.payload or ""):
+        click.echo("payload: only its beginning was kept; it cannot be retried as it is", err=True)
 
 
 @dlq_command.command("retry")
 @click.argument("ids", metavar="ID...", type=click.UUID, nargs=-1)
 @click.option("--digest", help="Which one, where the id has several.")
 @click.option("--payload", type=click.File("rb"), help="A file (or -) with the repaired payload, JSON; for one ID.")
-@click.option("--all", "every", is_flag=True, help="Every open letter (of --code).")
+@click.option("--all", "every", is_flag=True, help="Every open letter (of --code), the oldest first.")
 @click.option("--code", help="With --all: only letters of this code.")
 def retry_command(
     ids: tuple[UUID, ...], digest: str | None, payload: BinaryIO | None, every: bool, code: str | None
@@ -81,17 +84,18 @@ def retry_command(
     if payload is not None and (every or len(ids) != 1):
         raise click.UsageError("--payload goes with exactly one ID")
     settings = Settings.load(require=["database_url"])
-    repaired = payload.read().decode() if payload is not None else None
+    repaired = None if payload is None else _text(payload)
     with command_connection() as conn:
         failed = 0
-        for letter in _chosen(conn, ids, digest, every=every, code=code):
+        for id_, its_digest in _chosen(conn, ids, digest, every=every, code=code):
             try:
+                letter = letters.find(conn, id_, its_digest)
                 operation_id = letters.retry(conn, letter, payload=repaired, limits=limits(settings))
                 done = "goes out again" if letter.form == "event" else f"applied as {operation_id}"
-                click.echo(f"{letter.id} {done}")
+                click.echo(f"{id_} {done}")
             except OnexError as error:
                 failed += 1
-                click.echo(f"{letter.id} still refused: {error}", err=True)
+                click.echo(f"{id_} still refused: {error}", err=True)
     raise SystemExit(1 if failed else 0)
 
 
@@ -104,20 +108,27 @@ def discard_command(ids: tuple[UUID, ...], digest: str | None, every: bool, code
     """Say that letters need no more work; their rows stay."""
     with command_connection() as conn:
         for letter in _chosen(conn, ids, digest, every=every, code=code):
-            letters.discard(conn, letter)
-            click.echo(f"{letter.id} discarded")
+            letters.discard(conn, letters.find(conn, *letter))
+            click.echo(f"{letter[0]} discarded")
 
 
 def _chosen(
     conn: Connection, ids: tuple[UUID, ...], digest: str | None, *, every: bool, code: str | None
-) -> list[Letter]:
+) -> list[tuple[UUID, str]]:
+    """Id and digest of all that were named, once every one of them is found; or of every open one."""
     if every == bool(ids):
         raise click.UsageError("name the IDs, or say --all")
     if every:
-        listed = letters.list_letters(conn, code=code, rows_limit=1_000_000)
-        return [letters.find(conn, letter.id, letter.digest) for letter in listed]
-    return [letters.find(conn, id_, digest) for id_ in ids]
+        return letters.open_in_order(conn, code=code)
+    return [(id_, letters.find(conn, id_, digest).digest) for id_ in ids]
 
 
-def _json(letter: Letter, *, indent: bool = False) -> str:
-    return orjson.dumps(dataclasses.asdict(letter), option=orjson.OPT_INDENT_2 if indent else 0).decode()
+def _text(file: BinaryIO) -> str:
+    try:
+        return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"payload: not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _json(letter: Letter, *, indent: bool = False) -> bytes:
+    return orjson.dumps(dataclasses.asdict(letter), option=orjson.OPT_INDENT_2 if indent else 0)

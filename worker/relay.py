@@ -5,8 +5,9 @@
           | PostgreSQL is away               +----------------------------------------------+
           +-- pause, longer each time <-- whatever goes wrong: the connection is dropped, its locks with it
 
-A bus that is away costs nothing but time: its breaker opens after the second round in which it took nothing; from then
-on it is only asked how it is, and the events wait in the outbox for as long as that takes.
+A bus that is away costs nothing but time: its breaker opens after the second round in which it took nothing and did not
+say that it is well; from then on it is only asked how it is, and the events wait in the outbox for as long as that
+takes. A topic that it does not take though it is well is left out for a while: worker/relay_pauses.py.
 """
 
 import logging
@@ -23,6 +24,7 @@ from store.errors import Fate, fate_of
 from store.pool import Conn, PoolConfig, lone_connection
 from worker.bus import Bus
 from worker.bus.protocol import BusAway
+from worker.relay_pauses import Pauses
 from worker.relay_round import Counts, run_round, shares
 from worker.waiting import wait_until
 
@@ -60,6 +62,7 @@ class Relay:
         self._database = database
         self._bus = bus
         self._breaker = Breaker(config.breaker, now=time.monotonic())
+        self._pauses = Pauses()
         self._random = random.Random()
         self._stopping = False  # a plain flag: a signal handler must not take a lock
         self._relays, self._counted_at = 1, float("-inf")
@@ -96,7 +99,12 @@ class Relay:
             if ticket is None:
                 break
             counts = run_round(
-                conn, self._bus, share, rows_limit=self.config.batch_events, timeout_s=self.config.bus_timeout_s
+                conn,
+                self._bus,
+                share,
+                rows_limit=self.config.batch_events,
+                timeout_s=self.config.bus_timeout_s,
+                pauses=self._pauses,
             )
             self._judge(ticket, counts)
             total = total.plus(counts)
@@ -114,7 +122,7 @@ class Relay:
             counts = self.run_once(conn)
             self._succeeded()
             self._housekeep()
-            if not counts.settled and not (counts.away and self._bus_is_trusted()):
+            if not counts.settled and not (counts.away and self._bus_is_away and self._bus_is_trusted()):
                 self._wait(conn)
         until = time.monotonic() + LAST_S
         while self.run_once(conn).settled and time.monotonic() < until:
@@ -149,20 +157,26 @@ class Relay:
         return self._breaker.state(time.monotonic()) is not BreakerState.OPEN
 
     def _judge(self, ticket: int, counts: Counts) -> None:
-        """A round fails for the breaker when the bus took nothing of what it was given."""
-        now = time.monotonic()
+        """A round fails for the breaker when the bus took nothing of what it was given, and is not well either."""
+        is_well = counts.settled > 0 or (counts.away > 0 and self._bus.health(HEALTH_TIMEOUT_S) is None)
         if counts.settled:
-            self._breaker.succeeded(ticket, now)
-        elif counts.away:
-            self._breaker.failed(ticket, now)
+            self._breaker.succeeded(ticket, time.monotonic())
+        elif is_well or not counts.away:
+            self._breaker.released(ticket, time.monotonic())
         else:
-            self._breaker.released(ticket, now)
-        if counts.away and not self._bus_is_away:
-            self._bus_is_away = True
-            self._log(logging.WARNING, "bus_away", reason=counts.problem)
-        elif counts.settled and not counts.away and self._bus_is_away:
+            self._breaker.failed(ticket, time.monotonic())
+            self._pauses.clear()
+            if not self._bus_is_away:
+                self._bus_is_away = True
+                self._log(logging.WARNING, "bus_away", reason=counts.problem)
+        if is_well and self._bus_is_away:
             self._bus_is_away = False
             self._log(logging.INFO, "bus_back")
+        for topic, reason in self._pauses.news():
+            if reason is None:
+                self._log(logging.INFO, "topic_back", topic=topic)
+            else:
+                self._log(logging.WARNING, "topic_away", topic=topic, reason=reason)
 
     def _probe(self) -> None:
         if self._breaker.probe_due(time.monotonic()):

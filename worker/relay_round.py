@@ -5,14 +5,16 @@
 Nothing is settled before the bus has it, so a relay that dies on the way leaves events that are published again: at
 least once. While it holds a shard nobody else publishes of it, so a key's events reach the bus in the order of their
 seq. An event that the bus did not take holds back what follows it under its key: that is published again behind it.
+A topic that the bus does not take is left out of the next rounds, and then tried again behind the rest:
+worker/relay_pauses.py. While that lasts, a key's order is kept within each topic.
 """
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import orjson
 
@@ -22,6 +24,7 @@ from store import outbox
 from store.outbox import PendingEvent
 from store.pool import Conn
 from worker.bus import Bus, BusMessage, Delivery
+from worker.relay_pauses import Pauses
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +57,16 @@ class Counts(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """A batch's events by what became of them."""
+    """A batch's events by what became of them.
 
-    published: list[UUID]
+    waiting  how many are away, or behind such a one under its key
+    away     the topics of the former, and what the bus said
+    """
+
+    published: list[PendingEvent]
     refused: list[Refusal]
-    away: int
-    problem: str
+    waiting: int
+    away: dict[str, str]
 
 
 def shares(relays: int, random: Random) -> list[list[int]]:
@@ -69,32 +76,42 @@ def shares(relays: int, random: Random) -> list[list[int]]:
     return [shards[start : start + size] for start in range(0, len(shards), size)]
 
 
-def run_round(conn: Conn, bus: Bus, shards: Sequence[int], *, rows_limit: int, timeout_s: float) -> Counts:
+def run_round(
+    conn: Conn, bus: Bus, shards: Sequence[int], *, rows_limit: int, timeout_s: float, pauses: Pauses | None = None
+) -> Counts:
     """Publish up to `rows_limit` events of those of the shards that nobody else holds.
 
+    pauses  what to leave out; what went and what did not is noted there
     Raises what PostgreSQL raises. The shards may then still be held: close the connection, and they are free.
     """
+    pauses = pauses or Pauses()
     taken = outbox.take_shards(conn, shards)
     if not taken:
         return Counts()
-    counts = _publish(conn, bus, outbox.pending(conn, taken, rows_limit=rows_limit), timeout_s)
+    events = outbox.pending(conn, taken, rows_limit=rows_limit, without=pauses.left_out(time.monotonic()))
+    on_trial = [event for event in events if pauses.on_trial(event.topic)]
+    others = [event for event in events if not pauses.on_trial(event.topic)]
+    patience_s = pauses.patience_s({event.topic for event in on_trial}, most_s=timeout_s)
+    counts = _publish(conn, bus, others, pauses, timeout_s)
+    counts = counts.plus(_publish(conn, bus, on_trial, pauses, patience_s))
     outbox.release_shards(conn, taken)
     return counts
 
 
-def _publish(conn: Conn, bus: Bus, events: Sequence[PendingEvent], timeout_s: float) -> Counts:
+def _publish(conn: Conn, bus: Bus, events: Sequence[PendingEvent], pauses: Pauses, timeout_s: float) -> Counts:
     if not events:
         return Counts()
     messages = [BusMessage(event.topic, event.partition_key, event.value(), event.headers()) for event in events]
     done = sort_out(events, bus.publish(messages, timeout_s=timeout_s))
-    kept = _to_dead_letter_topics(bus, done.refused, timeout_s)
+    kept, stuck = _to_dead_letter_topics(bus, done.refused, timeout_s)
     if done.published or kept:
-        outbox.settle(conn, published=done.published, refused=kept)
+        outbox.settle(conn, published=[event.id for event in done.published], refused=kept)
     for event, reason in kept:
         logger.warning("event_refused", extra={"fields": _fields(event, reason)})
-    lost = len(done.refused) - len(kept)
-    problem = done.problem or ("dead letters: the bus did not take them" if lost else "")
-    return Counts(len(done.published), len(kept), done.away + lost, problem)
+    went = {event.topic for event in done.published} | {event.topic for event, _ in kept}
+    away = done.away | {event.topic: reason for event, reason in stuck}
+    pauses.note(went=went, away=away, now=time.monotonic())
+    return Counts(len(done.published), len(kept), done.waiting + len(stuck), next(iter(away.values()), ""))
 
 
 def sort_out(events: Sequence[PendingEvent], deliveries: Sequence[Delivery]) -> Sorted:
@@ -102,40 +119,50 @@ def sort_out(events: Sequence[PendingEvent], deliveries: Sequence[Delivery]) -> 
 
     Behind an event that is away nothing of its key may: it would stay before that event for ever.
     """
-    done = Sorted([], [], 0, "")
+    published: list[PendingEvent] = []
+    refused: list[Refusal] = []
+    away: dict[str, str] = {}
     held: set[str] = set()
     for event, delivery in zip(events, deliveries, strict=True):
-        if delivery.status == "away" or event.partition_key in held:
+        if delivery.status == "away":
+            away.setdefault(event.topic, delivery.reason or "away")
             held.add(event.partition_key)
-            done = done._replace(away=done.away + 1, problem=done.problem or delivery.reason or "away")
+        elif event.partition_key in held:
+            continue
         elif delivery.status == "published":
-            done.published.append(event.id)
+            published.append(event)
         else:
-            done.refused.append((event, delivery.reason))
-    return done
+            refused.append((event, delivery.reason))
+    return Sorted(published, refused, len(events) - len(published) - len(refused), away)
 
 
 # ---- what the bus refused -------------------------------------------------------------------------------------------
 
 
-def _to_dead_letter_topics(bus: Bus, refused: Sequence[Refusal], timeout_s: float) -> list[Refusal]:
-    """Tell the topics' DLQs; returns those that are done with.
+def _to_dead_letter_topics(
+    bus: Bus, refused: Sequence[Refusal], timeout_s: float
+) -> tuple[list[Refusal], list[Refusal]]:
+    """Tell the topics' DLQs. Returns the events that are done with, and those whose DLQ is away, with what it said.
 
     What is too large there too goes without its content, and what is refused even then stays a dead letter of the
-    database alone. Where the bus is away, the event waits and is tried again as a whole.
+    database alone. Where the DLQ is away, the event waits and is tried again as a whole.
     """
     done: list[Refusal] = []
-    shorter: list[Refusal] = []
-    for refusal, delivery in _tell(bus, refused, timeout_s, whole=True):
-        if delivery.status != "away":
-            (done if delivery.status == "published" else shorter).append(refusal)
-    for refusal, delivery in _tell(bus, shorter, timeout_s, whole=False):
-        if delivery.status == "away":
-            continue
-        if delivery.status == "refused":
-            logger.warning("dead_letter_record_refused", extra={"fields": _fields(refusal[0], delivery.reason)})
-        done.append(refusal)
-    return done
+    away: list[Refusal] = []
+    left = list(refused)
+    for whole in (True, False):
+        shorter: list[Refusal] = []
+        for refusal, delivery in _tell(bus, left, timeout_s, whole=whole):
+            if delivery.status == "away":
+                away.append((refusal[0], f"dead letters: {delivery.reason or 'away'}"))
+            elif delivery.status == "refused" and whole:
+                shorter.append(refusal)
+            else:
+                if delivery.status == "refused":
+                    logger.warning("dead_letter_record_refused", extra={"fields": _fields(refusal[0], delivery.reason)})
+                done.append(refusal)
+        left = shorter
+    return done, away
 
 
 def _tell(bus: Bus, refused: Sequence[Refusal], timeout_s: float, *, whole: bool) -> list[tuple[Refusal, Delivery]]:
@@ -148,12 +175,14 @@ def _tell(bus: Bus, refused: Sequence[Refusal], timeout_s: float, *, whole: bool
 def dead_letter_record(event: PendingEvent, reason: str, *, whole: bool) -> BusMessage:
     """The platform's record about an event that its producer could not publish (spec 4.6), under the event's key.
 
-    Not `whole`: without the envelope's payload and metadata.
+    Not `whole`: payload and metadata are empty. It stays an envelope of the fleet's, by which a consumer knows that it
+    is to pass it over.
     """
+    said = event if whole else _emptied(event)
     record = {
         "original_topic": event.topic,
         "original_key": event.partition_key,
-        "original_data": orjson.Fragment(event.value()) if whole else _headless(event),
+        "original_data": orjson.Fragment(said.value()),
         "failure_reason": reason,
         "failure_timestamp": now().isoformat(),
         "retry_attempts": event.attempts,
@@ -161,10 +190,9 @@ def dead_letter_record(event: PendingEvent, reason: str, *, whole: bool) -> BusM
     return BusMessage(event.topic + DLQ_SUFFIX, event.partition_key, orjson.dumps(record), event.headers())
 
 
-def _headless(event: PendingEvent) -> dict[str, Any] | None:
-    if event.envelope is None:
-        return None
-    return {name: value for name, value in event.envelope.items() if name not in ("payload", "metadata")}
+def _emptied(event: PendingEvent) -> PendingEvent:
+    envelope = None if event.envelope is None else event.envelope | {"metadata": {}}
+    return event._replace(payload={}, envelope=envelope)
 
 
 def _fields(event: PendingEvent, reason: str) -> dict[str, Any]:

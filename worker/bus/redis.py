@@ -1,7 +1,8 @@
 """The bus as Redis streams, by any server of the Redis protocol from version 7.0 on: publishing, health, tidying.
 
 A message goes to the partition of its key. Messages go in transactions of a chunk each: a server that is full or away
-takes all of a chunk or none, so that no message of a key ever overtakes an earlier one that was not taken.
+takes all of a chunk or none, so that no message of a key ever overtakes an earlier one that was not taken. What keeps a
+chunk away because its own stream is forbidden is found out, refused, and the chunk goes without it.
 """
 
 import logging
@@ -13,7 +14,17 @@ from omninode_bridge.errors import OnexError
 from worker.bus.limits import max_message_bytes
 from worker.bus.protocol import PUBLISHED, BusMessage, Delivery, Partition
 from worker.bus.redis_consumer import RedisConsumer
-from worker.bus.redis_streams import FAILURES, Client, Streams, fields, partition_of
+from worker.bus.redis_streams import (
+    FAILURES,
+    MAX_PARTITIONS,
+    VALUE,
+    Client,
+    Streams,
+    fields,
+    is_forbidden,
+    partition_count,
+    partition_of,
+)
 from worker.bus.redis_tidy import tidy
 from worker.settings import Settings
 
@@ -68,7 +79,10 @@ class RedisBus:
         away = Delivery("away", "the time was over")
         try:
             client = self._connected(timeout_s)
-            self._register(client, {messages[index].topic for index in left})
+            unusable = self._register(client, {messages[index].topic for index in left})
+            for index in left:
+                outcomes[index] = unusable.get(messages[index].topic)
+            left = [index for index in left if outcomes[index] is None]
             for chunk in _chunks(left, lambda index: len(messages[index].value)):
                 if time.monotonic() >= deadline:
                     break
@@ -123,29 +137,70 @@ class RedisBus:
             )
         return None
 
-    def _register(self, client: Client, topics: Collection[str]) -> None:
-        """Learn how many partitions each topic has; a new one gets as many as the settings say."""
+    def _register(self, client: Client, topics: Collection[str]) -> dict[str, Delivery]:
+        """Learn how many partitions each topic has; a new one gets as many as the settings say.
+
+        Returns the topics that cannot be written to, and what becomes of their messages.
+        """
         new = sorted(set(topics) - self._topics.keys())
         if not new:
-            return
+            return {}
         with client.pipeline(transaction=True) as pipe:
             for topic in new:
                 pipe.hsetnx(self._streams.topics_key, topic, str(self._new_topic_partitions))
             pipe.hmget(self._streams.topics_key, new)
-            counts = pipe.execute()[-1]
-        self._topics |= {topic: int(count) for topic, count in zip(new, counts, strict=True)}
+            found = dict(zip(new, pipe.execute()[-1], strict=True))
+        counts = {topic: partition_count(text) for topic, text in found.items()}
+        self._topics |= {topic: count for topic, count in counts.items() if count is not None}
+        reason = f"{self._streams.topics_key}: what stands there of the topic is no number from 1 to {MAX_PARTITIONS}"
+        return {topic: Delivery("refused", reason) for topic, count in counts.items() if count is None}
 
     def _send(self, client: Client, messages: Sequence[BusMessage]) -> list[Delivery]:
         """Append all or, when the server takes none, raise; a stream that cannot be written to refuses its own."""
+        keys = [self._stream_key(message) for message in messages]
+        try:
+            return self._append(client, messages, keys)
+        except FAILURES as error:
+            refusals = self._forbidden(client, keys) if is_forbidden(error) else {}
+            if not refusals:
+                raise
+        allowed = [(message, key) for message, key in zip(messages, keys, strict=True) if key not in refusals]
+        sent = iter(self._append(client, *zip(*allowed, strict=True)) if allowed else ())
+        return [refusals.get(key) or next(sent) for key in keys]
+
+    def _stream_key(self, message: BusMessage) -> str:
+        return self._streams.stream_key(message.topic, partition_of(message.key, self._topics[message.topic]))
+
+    def _append(self, client: Client, messages: Sequence[BusMessage], keys: Sequence[str]) -> list[Delivery]:
         topics = sorted({message.topic for message in messages})
         with client.pipeline(transaction=True) as pipe:
-            for message in messages:
-                number = partition_of(message.key, self._topics[message.topic])
-                pipe.xadd(self._streams.stream_key(message.topic, number), fields(message))
+            for message, key in zip(messages, keys, strict=True):
+                pipe.xadd(key, fields(message))
             for topic in topics:  # a server that came back without its data knows the topics again
                 pipe.hsetnx(self._streams.topics_key, topic, str(self._topics[topic]))
             answers = pipe.execute(raise_on_error=False)[: len(messages)]
         return [Delivery("refused", str(a)) if isinstance(a, Exception) else PUBLISHED for a in answers]
+
+    def _forbidden(self, client: Client, keys: Collection[str]) -> dict[str, Delivery]:
+        """Those of the streams that the user may not write to; none where the topics are forbidden too, which is no
+        fault of any stream.
+
+        By an entry of an impossible id: rights are looked at first, so nothing comes of it either way.
+        """
+        streams = sorted(set(keys))
+        topic, count = next(iter(self._topics.items()))
+        with client.pipeline(transaction=False) as pipe:
+            for key in streams:
+                pipe.xadd(key, {VALUE: b""}, id="0-0")
+            pipe.hsetnx(self._streams.topics_key, topic, str(count))  # as `_append` does
+            *answers, topics = pipe.execute(raise_on_error=False)
+        if is_forbidden(topics):
+            return {}
+        return {
+            key: Delivery("refused", self._streams.text(answer))
+            for key, answer in zip(streams, answers, strict=True)
+            if is_forbidden(answer)
+        }
 
     def _connected(self, timeout_s: float) -> Client:
         if self._client is None or self._client_timeout_s != timeout_s:

@@ -25,6 +25,8 @@ KEY, VALUE, HEADERS = b"k", b"v", b"h"
 AWAY_TEXT_CHARS = 200
 FAILURES = (redis.RedisError, OSError)  # whatever goes wrong between a client and its server
 
+MAX_PARTITIONS = 256  # as settings.bus_partitions; whoever else writes down a number may harm his topic only
+
 # What a pipeline adds to an error: the command with its values, which belong into no log.
 _COMMAND = re.compile(r"^Command # .* of pipeline caused error: ", re.DOTALL)
 
@@ -86,10 +88,10 @@ class Streams:
         return BusAway(self.text(error))
 
     def topics(self, client: Client) -> dict[str, int]:
-        """Every topic that there is, and how many partitions it has."""
+        """Every topic that there is, and how many partitions it has; without those of which that is not known."""
         found: Mapping[bytes, bytes] = client.hgetall(self.topics_key)
-        # Whoever else writes there may harm himself only.
-        return {topic.decode(errors="replace"): int(count) for topic, count in found.items() if count.isdigit()}
+        counts = {topic.decode(errors="replace"): partition_count(text) for topic, text in found.items()}
+        return {topic: count for topic, count in counts.items() if count is not None}
 
     def groups(self, client: Client) -> dict[str, bytes]:
         """Every group that ever was a member here, and the JSON list of what it reads."""
@@ -99,6 +101,17 @@ class Streams:
     def partitions(self, topic: str, count: int) -> dict[str, Partition]:
         """The streams of a topic: their keys, and which partition each is."""
         return {self.stream_key(topic, number): (topic, number) for number in range(count)}
+
+
+def partition_count(text: bytes) -> int | None:
+    """How many partitions a topic has, as it is written down; None for what is no such number."""
+    count = int(text) if text.isdigit() and len(text) <= len(str(MAX_PARTITIONS)) else 0
+    return count if 1 <= count <= MAX_PARTITIONS else None
+
+
+def is_forbidden(error: object) -> bool:
+    """Whether the server says that the user may not touch a key; that a command is not allowed is another complaint."""
+    return isinstance(error, redis.exceptions.NoPermissionError) and "permissions to access" in str(error)
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -167,7 +180,7 @@ def have_group(client: Client, keys: Sequence[str], group: str) -> dict[str, str
         answers = pipe.execute(raise_on_error=False)
     without = {}
     for key, answer in zip(missing, answers, strict=True):
-        if isinstance(answer, redis.OutOfMemoryError) or str(answer).startswith("WRONGTYPE"):
+        if isinstance(answer, redis.OutOfMemoryError) or str(answer).startswith("WRONGTYPE") or is_forbidden(answer):
             without[key] = str(answer)
         elif isinstance(answer, Exception) and not str(answer).startswith("BUSYGROUP"):
             raise answer
