@@ -145,6 +145,19 @@ CREATE OR REPLACE FUNCTION node_liveness(heard timestamp with time zone, at time
  IMMUTABLE PARALLEL SAFE
 AS $function$ select case when at - heard <= fresh_for then 'FRESH' when at - heard <= dead_after then 'STALE' else 'DEAD' end $function$;
 
+CREATE OR REPLACE FUNCTION row_within(item jsonb, most_bytes bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select case when octet_length(item::text) <= most_bytes then item else (
+    select
+      jsonb_object_agg(key, value) filter (where octet_length(value::text) <= 8192)
+      || jsonb_build_object('omitted', jsonb_agg(key order by key collate "C") filter (where octet_length(value::text) > 8192))
+    from jsonb_each(item)
+  ) end
+$function$;
+
 CREATE OR REPLACE FUNCTION uuid_v7()
  RETURNS uuid
  LANGUAGE sql
@@ -255,6 +268,7 @@ create table event_logs_default partition of event_logs default;
 CREATE INDEX idx_event_logs_correlation_id ON event_logs USING btree (correlation_id);
 CREATE INDEX idx_event_logs_error ON event_logs USING btree (created_at DESC) WHERE (payload ? 'error'::text);
 CREATE INDEX idx_event_logs_outbox ON event_logs USING btree (seq) INCLUDE (shard) WHERE (((direction)::text = 'out'::text) AND ((status)::text = 'pending'::text));
+CREATE INDEX idx_event_logs_outbox_by_topic ON event_logs USING btree (topic, seq) INCLUDE (shard) WHERE ((status)::text = 'pending'::text);
 CREATE INDEX idx_event_logs_session ON event_logs USING btree (session_id, created_at) WHERE (session_id IS NOT NULL);
 CREATE INDEX idx_event_logs_type_created_at ON event_logs USING btree (event_type, created_at DESC);
 
@@ -411,6 +425,7 @@ CREATE INDEX idx_workflow_executions_open ON workflow_executions USING btree (cr
 CREATE INDEX idx_workflow_executions_session_id ON workflow_executions USING btree (session_id) WHERE (session_id IS NOT NULL);
 CREATE INDEX idx_workflow_executions_stamp_id ON workflow_executions USING btree (stamp_id) WHERE (stamp_id IS NOT NULL);
 CREATE INDEX idx_workflow_executions_started_at ON workflow_executions USING btree (started_at DESC);
+CREATE INDEX idx_workflow_executions_workflow_id ON workflow_executions USING btree (workflow_id) WHERE (workflow_id IS NOT NULL);
 CREATE INDEX idx_workflow_executions_workflow_type ON workflow_executions USING btree (workflow_type);
 
 create table workflow_steps (

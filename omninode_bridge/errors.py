@@ -24,12 +24,13 @@ class OnexError(Exception):
     """An error with a code to act on, a message to read and a context to log.
 
     `context` holds plain values and never a payload; `original_error` is also set as `__cause__`.
+    Without a code it is an operation that the database refused.
     """
 
     def __init__(
         self,
-        error_code: EnumCoreErrorCode,
-        message: str,
+        error_code: EnumCoreErrorCode = EnumCoreErrorCode.DATABASE_OPERATION_ERROR,
+        message: str = "",
         context: Mapping[str, Any] | None = None,
         original_error: BaseException | None = None,
     ) -> None:

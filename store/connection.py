@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from store.errors import Outage
+from store.session import read_json
 
 CONNECT_TIMEOUT_S = 5
 
@@ -19,6 +20,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """
     try:
         with psycopg.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as conn:
+            read_json(conn)
             conn.execute("set timezone to 'UTC'")
             yield conn
     except psycopg.Error as error:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.enums import EnumCoreErrorCode, EnumEntityType
 from omninode_bridge.errors import OnexError, quoted
-from omninode_bridge.persistence.entities import entity_type_of
+from omninode_bridge.persistence.entities import ENTITY_MODELS, entity_type_of
+from omninode_bridge.persistence.entities import Entity as Model
 
 Kind = Literal["uuid", "text", "instant", "integer", "number", "json", "texts", "uuids"]
 
@@ -231,6 +232,10 @@ ENTITIES: dict[str, Entity] = {
     "metadata_stamp": _METADATA_STAMP,
     "node_heartbeat": _NODE,
     "node_health_metrics": _NODE,
+}
+
+MODELS: dict[str, type[Model]] = {  # of the rows of each table
+    entity.table: ENTITY_MODELS[EnumEntityType(name)] for name, entity in ENTITIES.items()
 }
 
 

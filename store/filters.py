@@ -2,22 +2,24 @@
 
 A filter is `column` or `column__operator`, where the operator is what follows the last `__`. None means IS NULL (with
 `ne` IS NOT NULL), an empty `in` no row at all; as in SQL, no comparison finds a row that has NULL there.
+Text is put as a write of that column puts it (upper case, aliases, ...), so that what was written is found again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cache, lru_cache
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter, ValidationError
 
 from omninode_bridge.clock import parse_instant
 from omninode_bridge.errors import invalid, quoted
 from omninode_bridge.names import check_name, is_name
 from omninode_bridge.values import INT64_MAX, check_json
-from store.entities import Entity, Kind
+from store.entities import MODELS, Entity, Kind
 
 MAX_FILTERS = 50
 MAX_LISTED = 1000  # values of one `in`
@@ -92,12 +94,12 @@ def _filter(entity: Entity, key: object, value: object, field: str) -> Filter:
         raise invalid(f"{column}: Unsupported operator{shown}")
     kind = entity.kind_of(column)
     if operator == "in":
-        return Filter(column, operator, _listed(kind, column, value))
+        return Filter(column, operator, _listed(entity, column, value))
     if kind in UNORDERED and operator not in ("eq", "ne"):
         raise invalid(f"{column}: has no order, so only eq, ne and in fit")
     if value is None and operator not in ("eq", "ne"):
         raise invalid(f"{column}__{operator}: null has no order")
-    return Filter(column, operator, None if value is None else converted(kind, column, value))
+    return Filter(column, operator, None if value is None else _as_written(entity, column, value))
 
 
 def _parts(key: object) -> tuple[object, str]:
@@ -107,14 +109,34 @@ def _parts(key: object) -> tuple[object, str]:
     return (column, operator) if mark and column else (key, "eq")
 
 
-def _listed(kind: Kind, column: str, value: object) -> list[Any]:
+def _listed(entity: Entity, column: str, value: object) -> list[Any]:
     if not isinstance(value, list) or len(value) > MAX_LISTED:
         raise invalid(f"{column}__in: not a list of at most {MAX_LISTED} values")
-    if kind in ("texts", "uuids"):
+    if entity.kind_of(column) in ("texts", "uuids"):
         raise invalid(f"{column}: a list itself, so only eq and ne fit")
     if any(one is None for one in value):
         raise invalid(f"{column}__in: null is in no list; ask for it by {column}: null")
-    return [converted(kind, column, one) for one in value]
+    return [_as_written(entity, column, one) for one in value]
+
+
+def _as_written(entity: Entity, column: str, value: object) -> Any:
+    """The value as its column has it. Text that no write would take is compared as it was given."""
+    kind = entity.kind_of(column)
+    found = converted(kind, column, value)
+    if kind not in ("text", "texts"):
+        return found
+    try:
+        return _written(entity, column).validate_python(found)
+    except ValidationError:
+        return found
+
+
+@cache
+def _written(entity: Entity, column: str) -> TypeAdapter[Any]:
+    """What a write makes of a column's value."""
+    field = MODELS[entity.table].model_fields[column]
+    kind: Any = field.annotation
+    return TypeAdapter(Annotated[(kind, *field.metadata)] if field.metadata else kind)
 
 
 def _text(value: object) -> str:

@@ -25,10 +25,11 @@ from omninode_bridge.names import operation_name
 from omninode_bridge.persistence.models import PERSIST_BLOCKS
 from omninode_bridge.wire import OWN_TIMES, content_digest, decode_operation
 from store import generic_writes, ledger, queries, reports
+from store.answers import ROW_BYTES
 from store.apply import apply, outage_of
 from store.batch import Limits
 from store.errors import Fate, Outage, fate_of
-from store.generic_requests import WRITE_TYPES
+from store.generic_requests import WRITE_TYPES, check_fields
 from store.generic_writes import Answer, Bounds
 
 logger = logging.getLogger(__name__)
@@ -46,19 +47,20 @@ def carry_out(
     limits: Limits,
     timeout_ms: int = TIMEOUT_MS,
     max_bytes: int = MAX_BYTES,
+    row_bytes: int = ROW_BYTES,
 ) -> dict[str, Any]:
     """Carry out one operation, a write at most once under its id; `conn` is in autocommit mode.
 
     request     as `omninode_bridge.persistence.models.request_of` gives it
     timeout_ms  of a read; of a write each statement's, and that of waiting for others
-    max_bytes   of the rows in an answer
+    max_bytes   of the rows in an answer; row_bytes  of one that is there alone, if that is more
     Returns the fields of a ModelDatabaseOperationOutput as JSON values. Raises Outage, and nothing else.
     """
     started = time.perf_counter()
     name = operation_name(request.get("operation_type"))
     answer: dict[str, Any] = {"success": True, "error_message": None, "error_code": None}
     try:
-        done = _dispatch(conn, name, request, operation_id, Bounds(limits, timeout_ms, max_bytes))
+        done = _dispatch(conn, name, request, operation_id, Bounds(limits, timeout_ms, max_bytes, row_bytes))
         answer |= {"rows_affected": done.rows_affected, "result_data": done.result_data}
     except Outage:
         raise
@@ -76,16 +78,22 @@ def carry_out(
 def _dispatch(
     conn: Connection[Any], name: str, request: Mapping[str, Any], operation_id: UUID, bounds: Bounds
 ) -> Answer:
-    if request.get("correlation_id") is not None and _correlation_id(request) is None:
-        raise invalid("correlation_id: not a UUID")
+    if request.get("correlation_id") is not None:
+        trace = _correlation_id(request)
+        if trace is None:
+            raise invalid("correlation_id: not a UUID")
+        if not trace.int:
+            raise invalid("correlation_id: all zeros")
     if not is_uuid7(operation_id):
         raise invalid("operation_id: not a UUID of version 7")
     for write_type in WRITE_TYPES:
         if name == write_type:
             claim = ledger.Write(operation_id, _correlation_id(request), _digest(request))
             return generic_writes.carry_out(conn, write_type, request, claim=claim, bounds=bounds)
+    check_fields(request)
     if name in READ_TYPES:
-        result, rows = queries.read(conn, request, timeout_ms=bounds.timeout_ms, max_bytes=bounds.max_bytes)
+        sizes = {"max_bytes": bounds.max_bytes, "row_bytes": bounds.row_bytes}
+        result, rows = queries.read(conn, request, timeout_ms=bounds.timeout_ms, **sizes)
         return Answer(rows, result)
     if name in PERSIST_BLOCKS:
         return _persist(conn, name, request, operation_id, bounds.limits)

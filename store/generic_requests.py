@@ -9,16 +9,19 @@ from typing import Any, Literal
 
 from omninode_bridge.enums import EnumEntityType
 from omninode_bridge.errors import OnexError, invalid
-from omninode_bridge.names import check_name
+from omninode_bridge.names import check_name, repeatable
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, checked_fields, entity_type_of
 from omninode_bridge.persistence.metadata_schemas import check_metadata
-from omninode_bridge.persistence.models import MAX_BATCH_ROWS
+from omninode_bridge.persistence.models import MAX_BATCH_ROWS, ModelDatabaseOperationInput
 from omninode_bridge.values import INT64_MAX, check_json
 from store.entities import ENTITIES, Entity
 from store.filters import conditions
 
 WriteType = Literal["insert", "update", "delete", "upsert", "batch_insert"]
+SHOWN_FIELDS = 10  # in a message
 WRITE_TYPES: tuple[WriteType, ...] = ("insert", "update", "delete", "upsert", "batch_insert")
+
+_KNOWN = frozenset(ModelDatabaseOperationInput.model_fields) - {"operation_id"}  # which stands beside a request
 
 # Which columns name a row, beside the whole key of its table: a bridge alone names the one state that it has.
 _OTHER_KEYS: dict[str, tuple[str, ...]] = {"bridge_states": ("bridge_id",)}
@@ -35,6 +38,7 @@ class Write:
     one_bridge        whether that names a bridge and no namespace: it means the one state that the bridge has
     expected_version  the `row_version` that the one row must have
     returning         whether the rows are wanted, as they are afterwards
+    strict            whether JSON columns, written and answered, must hold what their models say, or any JSON
     """
 
     type: WriteType
@@ -47,10 +51,19 @@ class Write:
     one_bridge: bool = False
     expected_version: int | None = None
     returning: bool = False
+    strict: bool = True
+
+
+def check_fields(request: Mapping[str, Any]) -> None:
+    """Raises OnexError VALIDATION_ERROR for a field that no operation has: misspelt, what it asks for would be lost."""
+    unknown = sorted({repeatable(name) for name in request if name not in _KNOWN})
+    if unknown:
+        raise invalid(f"{', '.join(unknown[:SHOWN_FIELDS])}: no field of a database operation")
 
 
 def parse(write_type: WriteType, request: Mapping[str, Any]) -> Write:
     """A generic write from what somebody sent. Raises OnexError VALIDATION_ERROR that names what is wrong."""
+    check_fields(request)
     entity_type = entity_type_of(request.get("entity_type"))
     if entity_type is EnumEntityType.NODE_HEALTH_METRICS:
         raise invalid(f"entity_type: {entity_type} can only be read; its rows are written as node_heartbeat")
@@ -67,6 +80,7 @@ def parse(write_type: WriteType, request: Mapping[str, Any]) -> Write:
         entity=fields.entity,
         expected_version=version,
         returning=_flag(request, "returning", default=False),
+        strict=fields.strict,
         **what,
     )
 

@@ -108,7 +108,7 @@ def insert(entity_name: str) -> bytes:
 
     in: rows, a JSON array of objects with every column of `row_types`; for nodes also at, the write's time, and
         fresh_for and dead_after
-    out: the keys of the rows that were made
+    out: the id, as `id_of` says, and the key of each row that was made
     """
     entity = ENTITIES[entity_name]
     types = row_types(entity)
@@ -139,10 +139,10 @@ def insert(entity_name: str) -> bytes:
         columns=_list(columns),
         values=_list(values),
         definitions=_definitions(types),
-        order=_key_order(entity, "given"),
+        order=key_order(entity, "given"),
         key=_list(map(sql.Identifier, entity.key)),
         action=action,
-        returned=_list(sql.Identifier("held", name) for name in entity.key),
+        returned=_list(sql.Identifier("held", name) for name in (id_of(entity), *entity.key)),
     ).as_bytes()
 
 
@@ -206,10 +206,10 @@ def delete(entity_name: str) -> bytes:
 
 @cache
 def read(entity_name: str) -> bytes:
-    """Rows by key, in the order of the keys.   in: key_0, key_1 as `wanted` names them   out: each as a JSON object"""
+    """Rows by key, in the order of the keys.   in: key_0, key_1 as `wanted` names them   out: each as JSON text"""
     entity = ENTITIES[entity_name]
     text = sql.SQL(
-        "select (select to_jsonb(found) from (select {columns}) as found) from {wanted} join {table} as held"
+        "select (select row_to_json(found)::text from (select {columns}) as found) from {wanted} join {table} as held"
         " on {is_wanted} order by wanted.position"
     )
     return text.format(
@@ -225,22 +225,31 @@ def lock(entity_name: str, condition: str, *, to_delete: bool) -> bytes:
     """Hold the rows that a condition finds, in key order, and read the clock when all are held.
 
     condition  of `store.filters`
-    out: the clock, row_version and the key of each row, one more than MAX_ROWS if there are more; if there is none, the
-        clock with nulls
+    out: the clock, row_version, the id as `id_of` says, and the key of each row, one more than MAX_ROWS if there are
+        more; if there is none, the clock with nulls
     """
     entity = ENTITIES[entity_name]
-    head = sql.SQL("with found as materialized (select held.row_version, {key} from {table} as held where ").format(
-        key=_list(sql.Identifier("held", name) for name in entity.key), table=sql.Identifier(entity.table)
+    head = sql.SQL(
+        "with found as materialized (select held.row_version, {id} as own_id, {key} from {table} as held where "
+    ).format(
+        id=sql.Identifier("held", id_of(entity)),
+        key=_list(sql.Identifier("held", name) for name in entity.key),
+        table=sql.Identifier(entity.table),
     )
     tail = sql.SQL(
         " order by {order} limit {rows} for {how})"
         " select clock_timestamp(), found.* from (select count(*) from found) as all_held left join found on true"
     ).format(
-        order=_key_order(entity, "held"),
+        order=key_order(entity, "held"),
         rows=sql.Literal(MAX_ROWS + 1),
         how=sql.SQL("update" if to_delete else "no key update"),
     )
     return head.as_bytes() + condition.encode() + tail.as_bytes()
+
+
+def id_of(entity: Entity) -> str:
+    """The column whose value answers name as `id`."""
+    return "id" if "id" in entity.columns else entity.key[0]
 
 
 def wanted(entity: Entity) -> sql.Composable:
@@ -290,7 +299,7 @@ def _definitions(types: dict[str, str]) -> sql.Composable:
     return _list(sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in types.items())
 
 
-def _key_order(entity: Entity, alias: str) -> sql.Composable:
+def key_order(entity: Entity, alias: str) -> sql.Composable:
     """As all statements of the store order the rows of a table."""
     collation = sql.SQL(' collate "C"' if entity.table == "node_registrations" else "")
     return _list(sql.SQL("{}{}").format(sql.Identifier(alias, name), collation) for name in entity.key)

@@ -25,24 +25,30 @@ import psycopg
 from psycopg import Connection
 from psycopg import errors as pg
 
-from omninode_bridge.clock import clock, fsm_state_clock, sibling_uuid7, workflow_state_clock
+from omninode_bridge.clock import (
+    clock,
+    fsm_state_clock,
+    is_uuid7,
+    millis,
+    sibling_uuid7,
+    uuid7_millis,
+    workflow_state_clock,
+)
 from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.errors import OnexError, invalid, quoted
-from store import generic_statements, ledger
+from omninode_bridge.errors import OnexError, invalid
+from store import generic_delete, generic_locks, generic_statements, ledger
+from store.answers import Row, fitting, rows_of, size_of
 from store.apply import again, outage_of
 from store.batch import Limits, transaction
 from store.entities import Entity
 from store.generic_errors import refusal_of
+from store.generic_locks import Held, Key, Named, check_version, held, named, wanted
 from store.generic_requests import Write, WriteType, parse
-from store.liveness import Thresholds
 from store.rows import rows as json_rows
 from store.session import limit_of
 from store.statements import statement
 
-SHOWN_NAMESPACES = 10  # of a bridge, in a message
-_Key = tuple[str, ...]
-_Row = dict[str, Any]
-_CHILDREN = ("workflow_steps", "metadata_stamps")
+_BY_DAY = ("workflow_steps", "fsm_transitions")  # partitioned by the time in their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +61,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """timeout_ms  of each statement, and of waiting for others; max_bytes  of the rows in an answer"""
+    """timeout_ms  of each statement, and of waiting for others
+    max_bytes   of the rows in an answer; row_bytes  of one that is there alone, if that is more
+    """
 
     limits: Limits
     timeout_ms: int
     max_bytes: int
+    row_bytes: int
 
 
 def carry_out(
@@ -71,15 +80,15 @@ def carry_out(
     be asked for again; Outage when the database is away.
     """
     late = _deadline(bounds.timeout_ms)
-    wanted: Write | None = None
+    parsed: Write | None = None
     answer: Answer | OnexError
     try:
-        wanted = write = parse(write_type, request)
+        parsed = write = parse(write_type, request)
         answer = again(lambda: _write(conn, write, claim, bounds), give_up=late)
     except Exception as error:
         refusal = refusal_of(error, bounds.timeout_ms)
         try:
-            answer = again(lambda: _refuse(conn, write_type, wanted, refusal, claim, bounds))
+            answer = again(lambda: _refuse(conn, write_type, parsed, refusal, claim, bounds))
         except psycopg.Error as failure:
             raise outage_of(failure) from failure  # it could not even be kept: whoever sent it sends it again
     if isinstance(answer, OnexError):
@@ -94,21 +103,28 @@ def _deadline(timeout_ms: int) -> Callable[[], bool]:
 
 def _write(conn: Connection[Any], write: Write, claim: ledger.Write, bounds: Bounds) -> Answer | OnexError:
     """The transaction. Returns an error where the ledger says that the write was refused before."""
+    has_limit = limit_of(conn) == bounds.timeout_ms
+    if has_limit and (deleted := generic_delete.at_once(conn, write, claim, bounds.limits)) is not None:
+        return Answer(deleted, None)
     with transaction(conn), conn.cursor() as cursor:
-        if limit_of(conn) != bounds.timeout_ms:
+        if not has_limit:
             cursor.execute(statement("limit_statements"), {"timeout_ms": str(bounds.timeout_ms)})
         _claim(cursor, claim, None, bounds)
-        asked = _ask(conn, write)  # sent with the claim, so that all of it is one wait
+        asked = generic_locks.ask(conn, write)  # sent with the claim, so that all of it is one wait
         if cursor.fetchone() is None:
             return _answered(conn, write.type, write, claim, bounds)
-        keys = _EFFECTS[write.type](conn, write, claim.operation_id, _hold(write, asked, bounds))
-        kept: dict[str, Any] = {"rows_affected": len(keys)}
+        names = _EFFECTS[write.type](conn, write, claim.operation_id, held(write, asked, bounds.limits))
+        kept: dict[str, Any] = {"rows_affected": len(names)}
         if write.returning or write.type not in ("update", "delete"):
-            kept["keys"] = keys
+            kept["keys"] = [name.key for name in names]
+            if any(name.id != name.key[0] for name in names):
+                kept["ids"] = [name.id for name in names]
         conn.execute(statement("keep_result"), {"id": claim.operation_id, "result": orjson.dumps(kept).decode()})
-        rows = _read(conn, write, keys) if write.returning else None
-        if rows is not None and (size := len(orjson.dumps(rows))) > bounds.max_bytes:
-            raise invalid(f"returning: the rows have {size} bytes, which exceeds maximum of {bounds.max_bytes}")
+        texts = _read(conn, write, [name.key for name in names]) if write.returning else []
+        if len(fitting(texts, bounds.max_bytes, bounds.row_bytes)) < len(texts):
+            most = bounds.max_bytes if len(texts) > 1 else bounds.row_bytes
+            raise invalid(f"returning: the rows have {size_of(texts)} bytes, which exceeds maximum of {most}")
+        rows = rows_of(write.entity, texts, strict=write.strict) if write.returning else None
     return _answer(write.type, kept, rows)
 
 
@@ -149,91 +165,74 @@ def _answered(
     if before.code is not None:
         return OnexError(EnumCoreErrorCode(before.code), kept.get("message", "refused before"))
     keys = [tuple(key) for key in kept.get("keys", ())]
-    rows = _read(conn, write, keys) if write is not None and write.returning else None
+    rows = None
+    if write is not None and write.returning:
+        # Whatever was said of them since: the write was carried out.
+        rows = rows_of(write.entity, _read(conn, write, keys), strict=False)
     return _answer(write_type, kept, rows)
 
 
-def _answer(write_type: WriteType, kept: Mapping[str, Any], rows: list[_Row] | None) -> Answer:
+def _answer(write_type: WriteType, kept: Mapping[str, Any], rows: list[Row] | None) -> Answer:
     result: dict[str, Any] = {}
-    if write_type == "batch_insert":
-        result["ids"] = [key[0] for key in kept["keys"]]
-    elif write_type in ("insert", "upsert"):
-        result["id"] = kept["keys"][0][0]
+    if write_type in ("insert", "upsert", "batch_insert"):
+        ids = kept.get("ids") or [key[0] for key in kept["keys"]]
+        result = {"ids": ids} if write_type == "batch_insert" else {"id": ids[0]}
     if rows is not None:
         result["rows"] = rows
     return Answer(kept["rows_affected"], result or None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Cursors of what a write locks and looks up before it changes anything.
-
-    standing  the clock after that, and of each row that stands its version and key
-    """
-
-    parents: psycopg.Cursor[Any] | None
-    standing: psycopg.Cursor[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What a write has locked.
-
-    rows            what is to be written, with the ids of the workflows that were named
-    versions, keys  of the rows that stand, in key order
-    at              the time after the locks
-    liveness        what a node's silence means
-    """
-
-    rows: Sequence[_Row]
-    versions: list[int]
-    keys: list[_Key]
-    at: datetime
-    liveness: Thresholds
-
-    def judging(self) -> dict[str, Any]:
-        """Parameters of the statements that judge how long a node has been silent."""
-        return {"at": self.at, **self.liveness.as_parameters()}
-
-
-def _insert(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held) -> list[_Key]:
-    keys = _add(conn, write, held.rows, operation_id, held)
-    if isinstance(keys, int):
-        where = f"batch_entities[{keys}]: " if write.type == "batch_insert" else ""
+def _insert(conn: Connection[Any], write: Write, operation_id: UUID, held: Held) -> list[Named]:
+    names = _add(conn, write, held.rows, operation_id, held)
+    if isinstance(names, int):
+        where = f"batch_entities[{names}]: " if write.type == "batch_insert" else ""
         columns = ", ".join(write.entity.key)
         message = f"{where}{columns}: duplicate key, {write.entity.table} has such a row"
         raise OnexError(EnumCoreErrorCode.CONFLICT, message)
-    return keys
+    return names
 
 
-def _update(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held) -> list[_Key]:
+def _update(conn: Connection[Any], write: Write, operation_id: UUID, held: Held) -> list[Named]:
     (fields,) = held.rows
     if write.expected_version is not None:
-        _check_version(held, write.expected_version)
+        check_version(held, write.expected_version)
     _set(conn, write, held, fields, clock(held.at, operation_id))
-    return held.keys
+    return held.names
 
 
-def _upsert(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held) -> list[_Key]:
+def _upsert(conn: Connection[Any], write: Write, operation_id: UUID, held: Held) -> list[Named]:
     (fields,) = held.rows
-    if held.keys:
+    if held.names:
         _set(conn, write, held, fields, clock(held.at, operation_id))
-        return held.keys
+        return held.names
     if write.incomplete is not None:
         raise write.incomplete
+    if write.entity.table in _BY_DAY:
+        _check_time(UUID(fields["id"]), held)
     made = _add(conn, write, [fields], operation_id, held)
     if isinstance(made, int):
         raise pg.SerializationFailure("somebody inserted the row meanwhile")
     return made
 
 
-def _delete(conn: Connection[Any], write: Write, operation_id: UUID, held: _Held) -> list[_Key]:
-    if held.keys:
-        conn.execute(generic_statements.delete(write.entity_name), _wanted(held.keys))
-    return held.keys
+def _delete(conn: Connection[Any], write: Write, operation_id: UUID, held: Held) -> list[Named]:
+    if held.names:
+        if write.entity.table == "workflow_executions":
+            conn.execute(statement("release_stamps"), {"ids": [name.id for name in held.names]})
+        conn.execute(generic_statements.delete(write.entity_name), wanted(held.keys))
+    return held.names
 
 
-_EFFECTS: dict[WriteType, Callable[[Connection[Any], Write, UUID, _Held], list[_Key]]] = {
+def _check_time(id_: UUID, held: Held) -> None:
+    """Rows of a day are kept, and go, together: the id says of which one it is."""
+    if not is_uuid7(id_):
+        raise invalid("id: not a UUID of version 7, by whose time the row would be kept")
+    if uuid7_millis(id_) > millis(held.at + held.limits.future_limit):
+        message = "id: of a time further ahead of the database's clock than is taken"
+        raise OnexError(EnumCoreErrorCode.FUTURE, message)
+
+
+_EFFECTS: dict[WriteType, Callable[[Connection[Any], Write, UUID, Held], list[Named]]] = {
     "insert": _insert,
     "batch_insert": _insert,
     "update": _update,
@@ -242,45 +241,7 @@ _EFFECTS: dict[WriteType, Callable[[Connection[Any], Write, UUID, _Held], list[_
 }
 
 
-def _ask(conn: Connection[Any], write: Write) -> _Asked:
-    """Lock the workflows that rows name, then the rows that the write is about, and read the clock after that."""
-    named = sorted(_parents_named(write))
-    parents = conn.execute(statement("find_parents"), {"ids": named}) if named else None
-    if write.type in ("insert", "batch_insert"):
-        return _Asked(parents, conn.execute("select clock_timestamp(), null"))
-    condition, values = write.found_by
-    text = generic_statements.lock(write.entity_name, condition, to_delete=write.type == "delete")
-    return _Asked(parents, conn.execute(text, values))
-
-
-def _hold(write: Write, asked: _Asked, bounds: Bounds) -> _Held:
-    """Raises OnexError for a workflow that is not there, too many rows, and a bridge of several namespaces."""
-    rows = _with_parents(write, asked.parents)
-    standing = asked.standing.fetchall()
-    held = [(version, tuple(map(str, key))) for _, version, *key in standing if version is not None]
-    if len(held) > generic_statements.MAX_ROWS:
-        raise invalid(f"query_filters: the number of rows exceeds maximum of {generic_statements.MAX_ROWS}")
-    if write.one_bridge and len(held) > 1:
-        shown = ", ".join(quoted(namespace) for _, (_, namespace) in held[:SHOWN_NAMESPACES])
-        more = ", ..." if len(held) > SHOWN_NAMESPACES else ""
-        message = f"bridge_id: {len(held)} bridge states, name one by its namespace: {shown}{more}"
-        raise OnexError(EnumCoreErrorCode.CONFLICT, message)
-    at = standing[0][0]
-    return _Held(rows, [version for version, _ in held], [key for _, key in held], at, bounds.limits.liveness)
-
-
-def _check_version(held: _Held, expected: int) -> None:
-    if not held.keys:
-        raise OnexError(EnumCoreErrorCode.NOT_FOUND, "expected_version: no row is found by query_filters")
-    if len(held.keys) > 1:
-        message = f"expected_version: {len(held.keys)} rows are found by query_filters, it is about one"
-        raise OnexError(EnumCoreErrorCode.CONFLICT, message)
-    if held.versions[0] != expected:
-        message = f"expected_version: {expected} was expected, the row has version {held.versions[0]}"
-        raise OnexError(EnumCoreErrorCode.CONFLICT, message)
-
-
-def _set(conn: Connection[Any], write: Write, held: _Held, fields: _Row, said: str) -> None:
+def _set(conn: Connection[Any], write: Write, held: Held, fields: Row, said: str) -> None:
     """Set the fields of rows that are held, under the clock `said`."""
     entity, keys = write.entity, held.keys
     for position, name in enumerate(entity.key):
@@ -290,7 +251,7 @@ def _set(conn: Connection[Any], write: Write, held: _Held, fields: _Row, said: s
         return
     columns = tuple(name for name in entity.columns if name in fields and name not in entity.key)
     values = {name: fields[name] for name in columns}
-    parameters: dict[str, Any] = {"fields": orjson.dumps(values).decode(), **_wanted(keys)}
+    parameters: dict[str, Any] = {"fields": orjson.dumps(values).decode(), **wanted(keys)}
     if entity.key != ("id",):
         clocks = orjson.dumps(_clocks(entity, values, said)).decode()
         parameters |= {"said": said, "clocks": clocks, **held.judging()}
@@ -307,32 +268,30 @@ def _clocks(entity: Entity, fields: Mapping[str, Any], said: str) -> dict[str, s
     return clocks
 
 
-def _add(
-    conn: Connection[Any], write: Write, rows: Sequence[_Row], operation_id: UUID, held: _Held
-) -> list[_Key] | int:
-    """Insert rows. Returns their keys, in order; or the position of the first whose key stands already."""
+def _add(conn: Connection[Any], write: Write, rows: Sequence[Row], operation_id: UUID, held: Held) -> list[Named] | int:
+    """Insert rows. Returns their names, in order; or the position of the first whose key stands already."""
     entity = write.entity
     new = [
         {**entity.defaults, **row, **_own_columns(write, row, position, operation_id, held.at)}
         for position, row in enumerate(rows)
     ]
     keys = [tuple(str(row[name]) for name in entity.key) for row in new]
-    seen: set[_Key] = set()
+    seen: set[Key] = set()
     for position, key in enumerate(keys):
         if key in seen:
             return position
         seen.add(key)
     text = json_rows(new)
     cursor = conn.execute(generic_statements.insert(write.entity_name), {"rows": text, **held.judging()})
-    made = {tuple(map(str, key)) for key in cursor.fetchall()}
+    made = {name.key: name for name in (named(id_, key) for id_, *key in cursor.fetchall())}
     if len(made) < len(keys):
         return next(position for position, key in enumerate(keys) if key not in made)
     if entity.table == "fsm_transitions":
         conn.execute(statement("move_fsm_states"), {"rows": text})
-    return keys
+    return [made[key] for key in keys]
 
 
-def _own_columns(write: Write, row: _Row, position: int, operation_id: UUID, at: datetime) -> _Row:
+def _own_columns(write: Write, row: Row, position: int, operation_id: UUID, at: datetime) -> Row:
     """What the store gives a new row: its id or its clocks. Transitions of a batch happen in its order."""
     entity = write.entity
     if entity.key != ("id",):
@@ -348,7 +307,7 @@ def _own_columns(write: Write, row: _Row, position: int, operation_id: UUID, at:
     return {"id": id_, "transition_at": moved_at, "clock": fsm_state_clock(moved_at, row["to_state"], id_)}
 
 
-def _first_clocks(entity: Entity, row: _Row, said: str) -> dict[str, str]:
+def _first_clocks(entity: Entity, row: Row, said: str) -> dict[str, str]:
     if entity.table == "bridge_states":
         return {"snapshot": said}
     clocks = _clocks(entity, row, said)
@@ -357,38 +316,8 @@ def _first_clocks(entity: Entity, row: _Row, said: str) -> dict[str, str]:
     return clocks
 
 
-def _rows_given(write: Write) -> Sequence[_Row]:
-    return write.rows if write.type in ("insert", "batch_insert") else (write.fields,)
-
-
-def _parents_named(write: Write) -> set[str]:
-    if write.entity.table not in _CHILDREN:
-        return set()
-    return {row["workflow_id"] for row in _rows_given(write) if row.get("workflow_id") is not None}
-
-
-def _with_parents(write: Write, found: psycopg.Cursor[Any] | None) -> Sequence[_Row]:
-    """The rows given, with the ids of the workflows that they name. Raises OnexError NOT_FOUND."""
-    rows = _rows_given(write)
-    if found is None:
-        return rows
-    pairs = found.fetchall()
-    parents = {str(id_): str(id_) for _, id_ in pairs} | {str(workflow): str(id_) for workflow, id_ in pairs}
-    for id_ in sorted(_parents_named(write)):
-        if id_ not in parents:
-            raise OnexError(EnumCoreErrorCode.NOT_FOUND, f"workflow_id: no workflow {id_}")
-    return [
-        {**row, "workflow_id": parents[row["workflow_id"]]} if row.get("workflow_id") is not None else row
-        for row in rows
-    ]
-
-
-def _read(conn: Connection[Any], write: Write, keys: Sequence[_Key]) -> list[_Row]:
-    """The rows of these keys that there are."""
+def _read(conn: Connection[Any], write: Write, keys: Sequence[Key]) -> list[str]:
+    """The rows of these keys that there are, as JSON texts."""
     if not keys:
         return []
-    return [row for (row,) in conn.execute(generic_statements.read(write.entity_name), _wanted(keys))]
-
-
-def _wanted(keys: Sequence[_Key]) -> dict[str, list[str]]:
-    return {f"key_{n}": list(column) for n, column in enumerate(zip(*keys, strict=True))}
+    return [row for (row,) in conn.execute(generic_statements.read(write.entity_name), wanted(keys))]

@@ -140,7 +140,7 @@ def claim_write(
         "l": when,
         "o": when,
     }
-    limits = {"future_limit_ms": _in_millis(future_limit), "horizon_ms": _in_millis(horizon)}
+    limits = {"future_limit_ms": in_millis(future_limit), "horizon_ms": in_millis(horizon)}
     cursor.execute(statement("claim"), {"rows": rows([row])} | limits)
 
 
@@ -166,7 +166,7 @@ class _Offer(NamedTuple):
 
 def _take(cursor: Cursor[Any], candidates: Sequence[_Offer], bounds: _Bounds) -> set[str]:
     """Claim ids. Returns those taken: of refusals whatever their time."""
-    limits = {"future_limit_ms": _in_millis(bounds.future_limit), "horizon_ms": _in_millis(bounds.horizon)}
+    limits = {"future_limit_ms": in_millis(bounds.future_limit), "horizon_ms": in_millis(bounds.horizon)}
     cursor.execute(statement("claim"), {"rows": "[" + ",".join(map(_claim_row, candidates)) + "]"} | limits)
     return {key for (key,) in cursor.fetchall()}
 
@@ -188,7 +188,7 @@ def _latest_ms(operation: Operation) -> int:
     return max(millis(operation.occurred_at), uuid7_millis(operation.operation_id))
 
 
-def _in_millis(span: timedelta) -> int:
+def in_millis(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
@@ -216,7 +216,7 @@ def _refuse(cursor: Cursor[Any], outside: Sequence[_Offer], bounds: _Bounds) -> 
         return {}
     cursor.execute(statement("read_clock"))
     ((now_ms,),) = cursor.fetchall()
-    oldest_ms = now_ms - _in_millis(bounds.horizon)
+    oldest_ms = now_ms - in_millis(bounds.horizon)
     letters = [_too_old(offer, bounds.horizon) if _is_beyond(offer, oldest_ms) else _future(offer) for offer in outside]
     offers = [_Offer(offer.key, letter.digest, letter) for offer, letter in zip(outside, letters, strict=True)]
     taken = _take(cursor, offers, bounds)

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from store.errors import Outage
-from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, LimitedConnection
+from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, LimitedConnection, read_json
 
 logger = logging.getLogger(__name__)
 Conn = Connection[Any]  # for those who are handed one and know nothing of psycopg
@@ -28,6 +28,10 @@ PROBE_TIMEOUT_S = 2.0
 WARNING_INTERVAL_S = 60.0
 RECOMMENDATION = "Consider increasing max_connections or investigating connection leaks"
 _SET_CONFIG = "select set_config(t.name, t.value, false) from unnest(%s::text[], %s::text[]) as t(name, value)"
+# What is confirmed must outlive the server. Where somebody asks for more than "on" (remote_apply), it stays so.
+_COMMIT_DURABLY = (
+    "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ def lone_connection(config: PoolConfig) -> Iterator[Conn]:
     Raises what psycopg raises, from connecting and from the block.
     """
     with Connection.connect(config.conninfo(), autocommit=True, prepare_threshold=PREPARE_THRESHOLD) as conn:
-        _limit(conn, config)
+        _set_up(conn, config)
         yield conn
 
 
@@ -225,7 +229,7 @@ class Pool:
         pool.putconn(conn)
 
     def _configure(self, conn: LimitedConnection) -> None:
-        _limit(conn, self.config)
+        _set_up(conn, self.config)
         conn.statement_timeout_ms = self.config.statement_timeout_ms
 
     def _check(self, conn: Connection[Any]) -> None:
@@ -251,6 +255,8 @@ class Pool:
         logger.warning("pool_exhaustion", extra={"fields": fields})
 
 
-def _limit(conn: Conn, config: PoolConfig) -> None:
+def _set_up(conn: Conn, config: PoolConfig) -> None:
+    read_json(conn)
     settings = config.session_settings()
     conn.execute(_SET_CONFIG, (list(settings), list(settings.values())), prepare=False)
+    conn.execute(_COMMIT_DURABLY, prepare=False)

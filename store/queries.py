@@ -6,25 +6,23 @@ one query see one moment.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import orjson
 from psycopg import Connection, sql
 from psycopg.errors import DataError, QueryCanceled
-from pydantic import ValidationError
 
 from omninode_bridge.enums import EnumCoreErrorCode, EnumEntityType
-from omninode_bridge.errors import OnexError, invalid, quoted
+from omninode_bridge.errors import OnexError, invalid
 from omninode_bridge.names import check_name
 from omninode_bridge.operation import AnswerQueryData
-from omninode_bridge.persistence.entities import ENTITY_MODELS, MADE_BY_DATABASE, takes_null
+from omninode_bridge.persistence.entities import MADE_BY_DATABASE, takes_null
 from omninode_bridge.persistence.models import MAX_LIMIT, MAX_OFFSET
 from omninode_bridge.values import MAX_BATCH_BYTES, JsonObject
-from omninode_bridge.wire import error_text
+from store.answers import ROW_BYTES, fitting, rows_of, size_of
 from store.entities import ENTITIES, Entity, entity_of
 from store.filters import UNORDERED, Filter, condition_of, parse_filters
 from store.filters import conditions as conditions
@@ -87,24 +85,30 @@ def run(
     value that only PostgreSQL found wrong, DATABASE_QUERY_ERROR for JSON that cannot be read.
     """
     texts = _texts(conn, query, query.limit, timeout_ms=timeout_ms, max_bytes=max_bytes)
-    if len(_fitting(texts, query.limit, max_bytes)) < len(texts):
+    if size_of(texts) > max_bytes:
         raise invalid(TOO_LARGE.format(max_bytes))
-    return [_row(query.entity, text) for text in texts]
+    return rows_of(query.entity, texts, strict=False)
 
 
 def read(
-    conn: Connection[Any], request: Mapping[str, Any], *, timeout_ms: int, max_bytes: int
+    conn: Connection[Any],
+    request: Mapping[str, Any],
+    *,
+    timeout_ms: int,
+    max_bytes: int,
+    row_bytes: int = ROW_BYTES,
 ) -> tuple[dict[str, Any], int]:
     """A generic query, count or exists: its result_data and rows_affected. `conn` is in autocommit mode.
 
-    A page ends before what would not fit into `max_bytes`; its `next_page` goes on there.
+    A page ends before what would not fit into `max_bytes`, but its first row may have `row_bytes`; its `next_page` goes
+    on there.
     Raises OnexError as `run` does, and DATABASE_QUERY_ERROR, with the field, for a row that its model does not take,
     unless strict_jsonb_validation is false.
     """
     entity = entity_of(request.get("entity_type"))
     operation, filters = str(request.get("operation_type")).strip().lower(), request.get("query_filters")
     if operation == "query":
-        return _items(conn, request, timeout_ms=timeout_ms, max_bytes=max_bytes)
+        return _items(conn, request, timeout_ms=timeout_ms, max_bytes=max_bytes, row_bytes=row_bytes)
     if operation not in ("count", "exists"):
         raise invalid("operation_type: not one of query, count, exists")
     if operation == "exists" and not filters:
@@ -121,8 +125,8 @@ def read(
 def statements(query: Query, limit: int, max_bytes: int) -> list[Statement]:
     """What finds the rows as JSON texts: one statement, or two of which the second goes on where the first ended.
 
-    PostgreSQL stops sending after the row that goes beyond `max_bytes`: what an answer takes up in memory has a bound,
-    however large the rows have grown.
+    PostgreSQL stops sending after the row behind the one that goes beyond `max_bytes`: what an answer takes up in
+    memory has a bound, and whether there is more is known even where the first row is too large.
     """
     stretches = [whole(query.order)] if query.offset else parts(query.order, query.after)
     return [_statement(query, stretch, limit, max_bytes) for stretch in stretches]
@@ -173,61 +177,26 @@ def _query(
 
 
 def _items(
-    conn: Connection[Any], request: Mapping[str, Any], *, timeout_ms: int, max_bytes: int
+    conn: Connection[Any], request: Mapping[str, Any], *, timeout_ms: int, max_bytes: int, row_bytes: int
 ) -> tuple[dict[str, Any], int]:
     query, strict = parse_generic(request), request.get("strict_jsonb_validation")
     if strict is not None and not isinstance(strict, bool):
         raise invalid("strict_jsonb_validation: neither true nor false")
     wanted = query.limit + 1 if query.paged else query.limit  # one more shows whether there is a next page
     texts = _texts(conn, query, wanted, timeout_ms=timeout_ms, max_bytes=max_bytes)
-    fitting = _fitting(texts, query.limit, max_bytes)
-    more = len(fitting) < len(texts)
-    if more and not (query.paged and fitting):
-        raise invalid(TOO_LARGE.format(max_bytes))
-    rows = [_row(query.entity, text) for text in fitting]
-    if strict is not False:
-        for row in rows:
-            _check(query.entity, row)
+    told = fitting(texts[: query.limit], max_bytes, row_bytes)
+    more = len(told) < len(texts)
+    if more and not (query.paged and told):
+        raise invalid(TOO_LARGE.format(max_bytes if told else max(max_bytes, row_bytes)))
+    rows = rows_of(query.entity, told, strict=strict is not False)
     result: dict[str, Any] = {"items": rows}
     if query.paged:
         result["next_page"] = token(query.order, rows[-1]) if more else None
     return result, len(rows)
 
 
-def _fitting(texts: Sequence[str], limit: int, max_bytes: int) -> list[str]:
-    """The first rows, at most `limit`, that with a comma each have no more than `max_bytes`."""
-    fitting: list[str] = []
-    for text in texts[:limit]:
-        max_bytes -= len(text.encode()) + 1
-        if max_bytes < 0:
-            break
-        fitting.append(text)
-    return fitting
-
-
-def _row(entity: Entity, text: str) -> dict[str, Any]:
-    """PostgreSQL writes the number 1e22 as 23 digits: what is no integer of 64 bits is a float again."""
-    try:
-        row: dict[str, Any] = orjson.loads(text)
-    except ValueError as error:
-        message = f"{entity.table}: a row holds JSON that cannot be read: a number too large, or nested too deep"
-        raise OnexError(EnumCoreErrorCode.DATABASE_QUERY_ERROR, message) from error
-    return row
-
-
-def _check(entity: Entity, row: Mapping[str, Any]) -> None:
-    """Raises OnexError DATABASE_QUERY_ERROR that names the row and the field; 100 rows take 1 ms."""
-    try:
-        _MODELS[entity.table].model_validate(row)
-    except ValidationError as error:
-        which = ", ".join(f"{name} {quoted(row[name])}" for name in entity.key)
-        raise OnexError(
-            EnumCoreErrorCode.DATABASE_QUERY_ERROR, f"{error_text(error)} (in the row of {which})"
-        ) from None
-
-
 def _texts(conn: Connection[Any], query: Query, limit: int, *, timeout_ms: int, max_bytes: int) -> list[str]:
-    """At most `limit` rows; the last one may be the first that goes beyond `max_bytes`."""
+    """At most `limit` rows; two at least, if there are, and then those that fit and a few more."""
     field = "filters" if query.after is None else "page"
     asked = statements(query, limit, max_bytes)
     if len(asked) == 1:
@@ -236,7 +205,7 @@ def _texts(conn: Connection[Any], query: Query, limit: int, *, timeout_ms: int, 
     with reading(conn, timeout_ms=timeout_ms, field=field):
         for text, values in asked:
             texts += [row for (row,) in conn.execute(text, values)]
-            if len(texts) >= limit or len(_fitting(texts, limit, max_bytes)) < len(texts):
+            if len(texts) >= limit or len(fitting(texts, max_bytes)) < len(texts):
                 break
     return texts[:limit]
 
@@ -246,11 +215,11 @@ def _statement(query: Query, stretch: Part, limit: int, max_bytes: int | None) -
     # row_to_json writes the text at once, without making a jsonb of it first: half the time. "offset 0" keeps
     # PostgreSQL from making each text anew wherever it is named.
     text = (
-        "select row from (select row, sum(octet_length(row)) over (rows unbounded preceding) - octet_length(row)"
-        " as before from (select row_to_json(found)::text as row from"
+        "select row from (select row, sum(octet_length(row)) over (rows between unbounded preceding and 2 preceding)"
+        " as before_last from (select row_to_json(found)::text as row from"
         f" (select {_columns(query.entity)} from {query.entity.table} where {condition} and {stretch.condition}"
         f" order by {stretch.order} limit {limit:d} offset {query.offset:d}) as found"
-        " offset 0) as texts) as sizes where before <= %s"
+        " offset 0) as texts) as sizes where before_last is null or before_last <= %s"
     )
     return text.encode(), [*values, *stretch.values, max_bytes]
 
@@ -310,7 +279,6 @@ def _bounded(given: Mapping[str, Any], name: str, most: int, *, default: int) ->
     return value
 
 
-_MODELS = {entity.table: ENTITY_MODELS[EnumEntityType(name)] for name, entity in ENTITIES.items()}
 _ALWAYS_THERE = MADE_BY_DATABASE - {"heartbeat_received_at"}  # which is made when a first heartbeat comes
 _NULLABLE = {
     entity.table: frozenset(

@@ -5,18 +5,19 @@ from typing import Any
 from psycopg import Connection
 
 from omninode_bridge.persistence.models import MAX_LIMIT
-from store.report_parameters import MAX_BYTES, Given, check_names, hours_of, limit_of, uuid_of
+from store.report_list import listed
+from store.report_parameters import USUAL, Given, Terms, check_names, hours_of, limit_of, uuid_of
 from store.statements import statement
 
 
-def session_events(conn: Connection[Any], given: Given) -> dict[str, Any]:
+def session_events(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """The events of `session_id` within `time_range_hours`: how many, of which types, over how long, and one by one.
 
     Each of `timeline` has `time_diff_ms`, the time since the one before it. `truncated`: there are more than it shows.
     """
     check_names(given, "session_id", "time_range_hours")
     session_id = uuid_of(given, "session_id")
-    question = {"session_id": session_id, "within": hours_of(given), "rows_limit": MAX_LIMIT, "bytes_limit": MAX_BYTES}
+    question = {"session_id": session_id, "within": hours_of(given), "rows_limit": MAX_LIMIT, **terms.bounds}
     told = conn.execute(statement("report_session_events"), question).fetchone()
     total, types, duration_ms, timeline = told or (0, [], None, [])
     return {
@@ -29,8 +30,8 @@ def session_events(conn: Connection[Any], given: Given) -> dict[str, Any]:
     }
 
 
-def events_with_error(conn: Connection[Any], given: Given) -> dict[str, Any]:
+def events_with_error(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """Events of the last `time_range_hours` whose payload has a member `error`, newest first, at most `limit`."""
     check_names(given, "time_range_hours", "limit")
-    question = {"within": hours_of(given), "rows_limit": limit_of(given), "bytes_limit": MAX_BYTES}
-    return {"items": [item for (item,) in conn.execute(statement("report_events_with_error"), question)]}
+    question = {"within": hours_of(given), "rows_limit": limit_of(given), **terms.bounds}
+    return listed(conn, "report_events_with_error", question)

@@ -4,19 +4,18 @@ Whether a node is there is computed when somebody asks, by the database's clock 
 `liveness` and `health` in an answer are of that moment, not of the last sweep's.
 """
 
-from datetime import datetime
 from typing import Any
 
-import orjson
 from psycopg import Connection
 
 from omninode_bridge.enums import EnumCoreErrorCode, EnumHealthStatus, EnumLiveness
 from omninode_bridge.errors import OnexError, invalid, quoted
 from omninode_bridge.persistence.models import MAX_LIMIT
-from store.liveness import Thresholds
+from store.report_list import listed
 from store.report_parameters import (
-    MAX_BYTES,
+    USUAL,
     Given,
+    Terms,
     age_of,
     check_names,
     choice_of,
@@ -28,47 +27,32 @@ from store.report_parameters import (
 )
 from store.statements import statement
 
-USUAL = Thresholds()
-ROW_BYTES = 256 << 10  # a larger row comes into a list without its JSON columns: a dozen still fit into an answer
 NODE_BYTES = 4_000_000  # of a node alone: what an adapter may answer, less what is around it
-JSON_COLUMNS = ("capabilities", "endpoints", "metadata")
 
 
-def healthy_nodes(
-    conn: Connection[Any], given: Given, *, thresholds: Thresholds = USUAL, at: datetime | None = None
-) -> dict[str, Any]:
-    """Nodes that said HEALTHY, are FRESH, and were heard of within `max_age_s`; of `node_type`, of `namespace`.
-
-    at  the moment of the question; None: the database's now
-    """
+def healthy_nodes(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
+    """Nodes that said HEALTHY, are FRESH, and were heard of within `max_age_s`; of `node_type`, of `namespace`."""
     check_names(given, "node_type", "namespace", "max_age_s", "after", "limit")
     node_type = optional_text_of(given, "node_type", max_chars=100)
     node_type = node_type and node_type.lower()
     question: dict[str, Any] = {
         "namespace": optional_text_of(given, "namespace", max_chars=255),
-        "max_age": age_of(given, default=thresholds.fresh_for),
+        "max_age": age_of(given, default=terms.thresholds.fresh_for),
         "after": node_id_of(given, "after"),
         "rows_limit": limit_of(given, default=MAX_LIMIT),
-        "row_bytes": ROW_BYTES,
-        "bytes_limit": MAX_BYTES,
-        "at": at,
-        **thresholds.as_parameters(),
+        **terms.bounds,
+        **_moment(terms),
     }
     question["after_type"] = _type_of(conn, question["after"]) if node_type is None else node_type
     if node_type is None:
         question["types"] = [name for (name,) in conn.execute(statement("report_node_types"))]
     else:
         question["types"] = [node_type]
-    return {"items": [item for (item,) in conn.execute(statement("report_healthy_nodes"), question)]}
+    return listed(conn, "report_healthy_nodes", question)
 
 
-def list_nodes(
-    conn: Connection[Any], given: Given, *, thresholds: Thresholds = USUAL, at: datetime | None = None
-) -> dict[str, Any]:
-    """Nodes by id, whatever they are at; `health` is the effective one. Deregistered ones only where asked for.
-
-    at  as of healthy_nodes
-    """
+def list_nodes(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
+    """Nodes by id, whatever they are at; `health` is the effective one. Deregistered ones only where asked for."""
     names = ("node_type", "namespace", "liveness", "health", "include_deregistered", "after", "limit")
     check_names(given, *names)
     node_type = optional_text_of(given, "node_type", max_chars=100)
@@ -80,35 +64,30 @@ def list_nodes(
         "include_deregistered": flag_of(given, "include_deregistered"),
         "after": node_id_of(given, "after"),
         "rows_limit": limit_of(given, default=MAX_LIMIT),
-        "row_bytes": ROW_BYTES,
-        "bytes_limit": MAX_BYTES,
-        "at": at,
-        **thresholds.as_parameters(),
+        **terms.bounds,
+        **_moment(terms),
     }
     conn.execute(statement("walk_in_order"))
-    return {"items": [item for (item,) in conn.execute(statement("report_list_nodes"), question)]}
+    return listed(conn, "report_list_nodes", question)
 
 
-def get_node(
-    conn: Connection[Any], given: Given, *, thresholds: Thresholds = USUAL, at: datetime | None = None
-) -> dict[str, Any]:
+def get_node(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """The node of `node_id`, deregistered or not; whole, unless no answer could hold it.
 
     Raises OnexError NOT_FOUND for one that nobody has heard of.
     """
     check_names(given, "node_id")
     node_id = text_of(given, "node_id", max_chars=255)
-    question = {"node_id": node_id, "at": at, **thresholds.as_parameters()}
+    question = {"node_id": node_id, "row_bytes": max(NODE_BYTES, terms.max_bytes), **_moment(terms)}
     for (item,) in conn.execute(statement("report_node"), question):
-        found: dict[str, Any] = item
-        return found if len(orjson.dumps(found)) <= NODE_BYTES else _without_json(found)
+        return dict(item)
     raise OnexError(EnumCoreErrorCode.NOT_FOUND, f"node_id: no node {quoted(node_id)}")
 
 
-def active_bridge_states(conn: Connection[Any], given: Given) -> dict[str, Any]:
+def active_bridge_states(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """Bridges at work, that is neither IDLE nor COMPLETED, counted by node type and state."""
     check_names(given)
-    return {"items": [item for (item,) in conn.execute(statement("report_active_bridge_states"))]}
+    return listed(conn, "report_active_bridge_states", {})
 
 
 def _type_of(conn: Connection[Any], node_id: str) -> str:
@@ -120,7 +99,5 @@ def _type_of(conn: Connection[Any], node_id: str) -> str:
     raise invalid(f"after: no node {quoted(node_id)}, so where the list goes on is not known")
 
 
-def _without_json(item: dict[str, Any]) -> dict[str, Any]:
-    """As report_list_nodes has it of a large row."""
-    rest = {name: value for name, value in item.items() if name not in JSON_COLUMNS}
-    return rest | {"omitted": list(JSON_COLUMNS)}
+def _moment(terms: Terms) -> dict[str, Any]:
+    return {"at": terms.at, **terms.thresholds.as_parameters()}

@@ -1,7 +1,8 @@
 """What a report may be asked with, checked before PostgreSQL sees it. A null parameter is one that was not given."""
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from psycopg.types.json import Jsonb
 from omninode_bridge.errors import invalid
 from omninode_bridge.persistence.models import MAX_LIMIT
 from omninode_bridge.values import check_json
+from store.liveness import Thresholds
 
 Given = Mapping[str, Any]
 
@@ -19,6 +21,28 @@ NO_TEXT = frozenset({"time_range_hours", "max_age_s", "limit", "include_deregist
 MAX_HOURS = 10 * 366 * 24
 MAX_AGE_S = MAX_HOURS * 3600
 MAX_BYTES = 3 << 20  # of the rows in an answer: through an adapter it may have 4 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a report is answered by, whatever it is asked.
+
+    thresholds  how long a silent node counts as there
+    at          the moment of a question about nodes; None: the database's now
+    max_bytes   of the rows in an answer, as text; at least MAX_BYTES
+    """
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    at: datetime | None = None
+    max_bytes: int = MAX_BYTES
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """For a statement. A row beyond `row_bytes` comes without its large columns: a dozen fit into an answer."""
+        return {"row_bytes": self.max_bytes // 12, "bytes_limit": self.max_bytes}
+
+
+USUAL = Terms()
 
 
 def check_names(given: Given, *names: str) -> None:
@@ -88,15 +112,15 @@ def age_of(given: Given, *, default: timedelta) -> timedelta:
     return timedelta(seconds=_number(given, "max_age_s", MAX_AGE_S, default=0))
 
 
-def limit_of(given: Given, *, default: int = FOUND) -> int:
+def limit_of(given: Given, *, default: int = FOUND, most: int = MAX_LIMIT) -> int:
     value = _or(given, "limit", default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
-        raise invalid(f"limit: not an integer from 1 to {MAX_LIMIT}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise invalid(f"limit: not an integer from 1 to {most}")
     return value
 
 
 def object_of(given: Given, name: str) -> Jsonb:
-    """A JSON object to be contained; an empty one is contained in everything, and so is refused."""
+    """A JSON object to be contained. One in which no value is left is refused: an index knows of values alone."""
     value = _required(given, name)
     if not isinstance(value, Mapping) or not value:
         raise invalid(f"{name}: not a JSON object with at least one member")
@@ -104,7 +128,20 @@ def object_of(given: Given, name: str) -> Jsonb:
         check_json({name: value})
     except ValueError as error:
         raise invalid(str(error)) from None
+    if not any(_scalars(value)):
+        raise invalid(f"{name}: has no text, number, true, false or null in it, so every row would have to be read")
     return Jsonb(value)
+
+
+def _scalars(value: object) -> Iterator[bool]:
+    """True for each value that is neither an object nor a list."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _scalars(inner)
+    else:
+        yield True
 
 
 def _required(given: Given, name: str) -> Any:

@@ -4,11 +4,12 @@ from typing import Any
 
 from psycopg import Connection
 
-from store.report_parameters import MAX_BYTES, Given, check_names, limit_of, object_of, text_of
+from store.report_list import listed
+from store.report_parameters import USUAL, Given, Terms, check_names, limit_of, object_of, text_of
 from store.statements import statement
 
 
-def namespace_stats(conn: Connection[Any], given: Given) -> dict[str, Any]:
+def namespace_stats(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """What `namespace` holds: it reads every stamp and workflow of it, so a large one takes its time.
 
     total_size_bytes        the sizes that its stamps tell in file_metadata; where no stamp tells any, what its bridges
@@ -30,22 +31,21 @@ def namespace_stats(conn: Connection[Any], given: Given) -> dict[str, Any]:
     }
 
 
-def stamps_by_hash(conn: Connection[Any], given: Given) -> dict[str, Any]:
+def stamps_by_hash(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """The stamps of the file with that `file_hash`, newest first, at most `limit`."""
     check_names(given, "file_hash", "limit")
     file_hash = text_of(given, "file_hash", max_chars=128).lower()
-    return _stamps(conn, "report_stamps_by_hash", {"file_hash": file_hash}, given)
+    return _stamps(conn, "report_stamps_by_hash", {"file_hash": file_hash}, given, terms)
 
 
-def stamps_with(conn: Connection[Any], given: Given) -> dict[str, Any]:
+def stamps_with(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """Stamps whose intelligence_data contains the object `intelligence`, newest first, at most `limit`."""
     check_names(given, "intelligence", "limit")
-    return _stamps(conn, "report_stamps_with", {"intelligence": object_of(given, "intelligence")}, given)
+    return _stamps(conn, "report_stamps_with", {"intelligence": object_of(given, "intelligence")}, given, terms)
 
 
-def _stamps(conn: Connection[Any], name: str, wanted: dict[str, Any], given: Given) -> dict[str, Any]:
-    bounds = {"rows_limit": limit_of(given), "bytes_limit": MAX_BYTES}
-    return {"items": [item for (item,) in conn.execute(statement(name), wanted | bounds)]}
+def _stamps(conn: Connection[Any], name: str, wanted: dict[str, Any], given: Given, terms: Terms) -> dict[str, Any]:
+    return listed(conn, name, {**wanted, "rows_limit": limit_of(given), **terms.bounds})
 
 
 def _one(conn: Connection[Any], name: str, question: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A report takes an open connection and its parameters, and returns JSON values: i
 few statements by index, and its lists are bounded; how much each one reads is in docs/queries.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -14,19 +14,14 @@ from omninode_bridge.errors import invalid
 from store.liveness import Thresholds
 from store.queries import reading
 from store.report_events import events_with_error, session_events
-from store.report_nodes import USUAL, active_bridge_states, get_node, healthy_nodes, list_nodes
+from store.report_nodes import active_bridge_states, get_node, healthy_nodes, list_nodes
+from store.report_parameters import MAX_BYTES, USUAL, Given, Terms
 from store.report_stamps import namespace_stats, stamps_by_hash, stamps_with
 from store.report_trace import trace_workflow
 from store.report_workflows import find_failed_workflows, step_timing, transition_failures
 
-Report = Callable[[Connection[Any], Mapping[str, Any]], dict[str, Any]]
+Report = Callable[[Connection[Any], Given, Terms], dict[str, Any]]
 
-# These know who is there at which moment, and by which thresholds.
-NODE_REPORTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "healthy_nodes": healthy_nodes,
-    "list_nodes": list_nodes,
-    "get_node": get_node,
-}
 # Each raises OnexError VALIDATION_ERROR that names a parameter; trace_workflow and get_node, NOT_FOUND.
 REPORTS: dict[str, Report] = {
     "trace_workflow": trace_workflow,
@@ -35,7 +30,9 @@ REPORTS: dict[str, Report] = {
     "session_events": session_events,
     "step_timing": step_timing,
     "transition_failures": transition_failures,
-    **NODE_REPORTS,
+    "healthy_nodes": healthy_nodes,
+    "list_nodes": list_nodes,
+    "get_node": get_node,
     "active_bridge_states": active_bridge_states,
     "stamps_by_hash": stamps_by_hash,
     "stamps_with": stamps_with,
@@ -46,20 +43,19 @@ REPORTS: dict[str, Report] = {
 def ask(
     conn: Connection[Any],
     name: str,
-    parameters: Mapping[str, Any],
+    parameters: Given,
     *,
     timeout_ms: int,
-    thresholds: Thresholds = USUAL,
+    thresholds: Thresholds = USUAL.thresholds,
     at: datetime | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> dict[str, Any]:
     """The report, from a read only transaction of its own: every part of it is of one moment.
 
-    thresholds, at  of reports about nodes: how long a silent one counts as there, and when; None: the database's now
+    thresholds, at, max_bytes  as in Terms
     Raises OnexError TIMEOUT when a statement takes longer, VALIDATION_ERROR for a name or a parameter that is none.
     """
     if name not in REPORTS:
         raise invalid("report: not one of " + ", ".join(REPORTS))
     with reading(conn, timeout_ms=timeout_ms, field="query_filters", name=name):
-        if name in NODE_REPORTS:
-            return NODE_REPORTS[name](conn, parameters, thresholds=thresholds, at=at)
-        return REPORTS[name](conn, parameters)
+        return REPORTS[name](conn, parameters, Terms(thresholds, at, max_bytes))

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import orjson
 from psycopg import Connection
+from psycopg.types.json import set_json_loads
 
 # Plans are made once per connection and kept. A table that was tiny when a statement was prepared would keep a
 # sequential scan long after it has grown, so plans go by index from the start; all lookups here have one.
@@ -25,6 +27,12 @@ class LimitedConnection(Connection[Any]):
     """A connection that knows how long each of its statements may take: those that want no other limit set none."""
 
     statement_timeout_ms: int | None = None
+
+
+def read_json(conn: Connection[Any]) -> None:
+    """Have a connection read JSON as orjson does: a number of more than 64 bits is a float, which it was before jsonb
+    wrote out its digits. Python's own reader makes an integer of it, which nothing could send on."""
+    set_json_loads(orjson.loads, conn)
 
 
 def limit_of(conn: Connection[Any]) -> int | None:

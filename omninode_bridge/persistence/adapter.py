@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -230,17 +231,19 @@ def _input(given: object) -> ModelDatabaseOperationInput:
         return ModelDatabaseOperationInput.model_validate(dict(given))
     except ValidationError as error:
         raise invalid(error_text(error)) from None
+    except Exception as error:  # whatever a mapping of somebody's raises when it is read
+        raise invalid(f"operation_input: cannot be read: {type(error).__name__}") from None
 
 
 def _nameless(given: object) -> ModelDatabaseOperationInput:
     """What the answer to a wrong input echoes."""
-    fields = given if isinstance(given, Mapping) else {}
-    try:
-        correlation_id = UUID(str(fields.get("correlation_id")))
-    except ValueError:
-        correlation_id = NO_ID
-    name = operation_name(fields.get("operation_type")) or NO_OPERATION
-    return ModelDatabaseOperationInput(operation_type=name, correlation_id=correlation_id)
+    name, correlation_id = "", NO_ID
+    if isinstance(given, Mapping):
+        with suppress(Exception):
+            name = operation_name(given.get("operation_type"))
+        with suppress(Exception):
+            correlation_id = UUID(str(given.get("correlation_id")))
+    return ModelDatabaseOperationInput(operation_type=name or NO_OPERATION, correlation_id=correlation_id)
 
 
 def _failed(code: str, message: str) -> dict[str, Any]:

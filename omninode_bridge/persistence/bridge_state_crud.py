@@ -25,10 +25,11 @@ from omninode_bridge.persistence.calls import (
     checked_id,
     checked_text,
     checked_updates,
+    checked_values,
     row_of,
     written_row,
 )
-from omninode_bridge.persistence.entities import ModelBridgeState, checked_fields
+from omninode_bridge.persistence.entities import ModelBridgeState
 from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
 
 _TYPE = EnumEntityType.BRIDGE_STATE
@@ -42,8 +43,8 @@ async def create_bridge_state(
     current_fsm_state: str,
     node: DatabaseAdapterProtocol,
     correlation_id: UUID,
-    total_workflows_processed: int = 0,
-    total_items_aggregated: int = 0,
+    total_workflows_processed: int | None = 0,
+    total_items_aggregated: int | None = 0,
     aggregation_metadata: dict[str, Any] | None = None,
     last_aggregation_timestamp: datetime | None = None,
     operation_id: UUID | None = None,
@@ -59,11 +60,11 @@ async def create_bridge_state(
             "aggregation_metadata": aggregation_metadata,
             "last_aggregation_timestamp": last_aggregation_timestamp,
         }
-        fields = checked_fields(_TYPE, {name: value for name, value in given.items() if value is not None})
-        output = await call.write(
+        fields = checked_values(_TYPE, {name: value for name, value in given.items() if value is not None})
+        answer = await call.write(
             EnumDatabaseOperationType.INSERT, entity=fields, returning=True, operation_id=operation_id
         )
-        return written_row(ModelBridgeState, output) or row_of(ModelBridgeState, fields)
+        return written_row(ModelBridgeState, answer) or row_of(ModelBridgeState, fields)
 
 
 async def upsert_bridge_state(
@@ -73,33 +74,33 @@ async def upsert_bridge_state(
     current_fsm_state: str,
     node: DatabaseAdapterProtocol,
     correlation_id: UUID,
-    total_workflows_processed: int = 0,
-    total_items_aggregated: int = 0,
+    total_workflows_processed: int | None = 0,
+    total_items_aggregated: int | None = 0,
     aggregation_metadata: dict[str, Any] | None = None,
     last_aggregation_timestamp: datetime | None = None,
     operation_id: UUID | None = None,
 ) -> ModelBridgeState:
-    """The row of this key, made or overwritten. Every argument is written, those left out with their defaults."""
+    """The row of this key, made or overwritten. Every argument is written; one left out, or None, as its default."""
     call = _call("upsert_bridge_state", node, correlation_id, bridge_id, namespace)
     with call.errors():
         key = _whole_key(bridge_id, namespace)
         given = {
             **key,
             "current_fsm_state": checked_text("current_fsm_state", current_fsm_state),
-            "total_workflows_processed": total_workflows_processed,
-            "total_items_aggregated": total_items_aggregated,
+            "total_workflows_processed": 0 if total_workflows_processed is None else total_workflows_processed,
+            "total_items_aggregated": 0 if total_items_aggregated is None else total_items_aggregated,
             "aggregation_metadata": aggregation_metadata,
             "last_aggregation_timestamp": last_aggregation_timestamp,
         }
-        fields = checked_fields(_TYPE, given)
-        output = await call.write(
+        fields = checked_values(_TYPE, given)
+        answer = await call.write(
             EnumDatabaseOperationType.UPSERT,
             entity=fields,
             query_filters=key,
             returning=True,
             operation_id=operation_id,
         )
-        return written_row(ModelBridgeState, output) or row_of(ModelBridgeState, fields)
+        return written_row(ModelBridgeState, answer) or row_of(ModelBridgeState, fields)
 
 
 async def update_bridge_state(
@@ -121,7 +122,9 @@ async def update_bridge_state(
     with call.errors():
         key = _key(bridge_id, namespace)
         fields = checked_updates(_TYPE, updates, key)
-        output = await call.change(
+        if namespace is None and "namespace" in fields:  # it may be the row's own
+            checked_updates(_TYPE, updates, _whole_key(bridge_id, (await _read(call, key)).namespace))
+        answer = await call.change(
             EnumDatabaseOperationType.UPDATE,
             entity=fields,
             query_filters=key,
@@ -129,7 +132,7 @@ async def update_bridge_state(
             returning=True,
             operation_id=operation_id,
         )
-        return written_row(ModelBridgeState, output) or await _read(call, key)
+        return written_row(ModelBridgeState, answer) or await _read(call, key)
 
 
 async def get_bridge_state(

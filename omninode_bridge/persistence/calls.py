@@ -4,10 +4,12 @@ OnexErrors come through, with the function's name and the ids in their context; 
 INTERNAL_ERROR. Payloads are in no context.
 """
 
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -16,13 +18,25 @@ from omninode_bridge.enums import EnumCoreErrorCode, EnumDatabaseOperationType, 
 from omninode_bridge.errors import OnexError, invalid, quoted
 from omninode_bridge.names import check_name
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, Entity, checked_fields, columns_of
-from omninode_bridge.persistence.models import ModelDatabaseOperationInput, ModelDatabaseOperationOutput
+from omninode_bridge.persistence.models import ModelDatabaseOperationInput, json_value
 from omninode_bridge.wire import error_text
 
 log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Entity)
+T = TypeVar("T")
 _CODES = frozenset(EnumCoreErrorCode)
+
+
+class Answer(NamedTuple):
+    """What a node says of an operation that succeeded. Nodes of another make, and the doubles of tests, may leave out
+    or fill in anything: what is not what it should be is taken as not said.
+
+    rows_affected  None: not said
+    """
+
+    rows_affected: int | None
+    result_data: Mapping[str, Any]
 
 
 class Call:
@@ -70,22 +84,22 @@ class Call:
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
-    async def write(self, operation_type: EnumDatabaseOperationType, **fields: Any) -> ModelDatabaseOperationOutput:
+    async def write(self, operation_type: EnumDatabaseOperationType, **fields: Any) -> Answer:
         """The answer to a write. Raises OnexError when it did not succeed."""
         return await self._ask(operation_type, EnumCoreErrorCode.DATABASE_OPERATION_ERROR, fields)
 
-    async def change(self, operation_type: EnumDatabaseOperationType, **fields: Any) -> ModelDatabaseOperationOutput:
+    async def change(self, operation_type: EnumDatabaseOperationType, **fields: Any) -> Answer:
         """The answer to a write of rows that are there. Raises OnexError NOT_FOUND as well, where none is."""
-        output = await self.write(operation_type, **fields)
-        if not output.rows_affected:
+        answer = await self.write(operation_type, **fields)
+        if answer.rows_affected == 0:
             raise not_found(self._missing)
-        return output
+        return answer
 
     async def items(self, **fields: Any) -> list[Any]:
         """The rows that a query answers. Raises OnexError when it did not succeed."""
         code = EnumCoreErrorCode.DATABASE_QUERY_ERROR
-        output = await self._ask(EnumDatabaseOperationType.QUERY, code, fields)
-        return list((output.result_data or {}).get("items") or ())
+        answer = await self._ask(EnumDatabaseOperationType.QUERY, code, fields)
+        return list(answer.result_data.get("items") or ())
 
     async def present_items(self, **fields: Any) -> list[Any]:
         """The same, where there must be one. Raises OnexError NOT_FOUND as well."""
@@ -96,15 +110,13 @@ class Call:
 
     async def _ask(
         self, operation_type: EnumDatabaseOperationType, code: EnumCoreErrorCode, fields: Mapping[str, Any]
-    ) -> ModelDatabaseOperationOutput:
+    ) -> Answer:
         fields = {**fields, "operation_type": operation_type, "entity_type": self._entity_type}
         trace_id = checked_id(*self._trace)
         return await ask(self._node, self.function, otherwise=code, correlation_id=trace_id, **fields)
 
 
-async def ask(
-    node: object, function: str, *, otherwise: EnumCoreErrorCode, **fields: Any
-) -> ModelDatabaseOperationOutput:
+async def ask(node: object, function: str, *, otherwise: EnumCoreErrorCode, **fields: Any) -> Answer:
     """The answer of a node to an operation of these fields; those that are None are not given.
 
     Raises OnexError when it did not succeed, with the code that the node says, else with `otherwise`.
@@ -117,19 +129,34 @@ async def ask(
         operation = ModelDatabaseOperationInput(**given)
     except ValidationError as error:
         raise invalid(error_text(error)) from None
-    output: ModelDatabaseOperationOutput = await process(operation)
-    logger = getattr(node, "_logger", None)
-    (logger if isinstance(logger, logging.Logger) else log).debug(
-        "%s: success %s, %s ms (correlation id %s)",
-        function,
-        output.success,
-        output.execution_time_ms,
-        operation.correlation_id,
-    )
-    if not output.success:
-        known = EnumCoreErrorCode(output.error_code) if output.error_code in _CODES else otherwise
-        raise OnexError(known, output.error_message or f"{function} failed")
-    return output
+    output = await process(operation)
+    success, took_ms = output.success, _said(output, "execution_time_ms", int)
+    took = "" if took_ms is None else f", {took_ms} ms"
+    text = f"{function}: {'done' if success else 'failed'}{took} (correlation id {operation.correlation_id})"
+    await _debug(getattr(node, "_logger", None), text)
+    if not success:
+        code, message = (_said(output, name, str) for name in ("error_code", "error_message"))
+        raise OnexError(EnumCoreErrorCode(code) if code in _CODES else otherwise, message or f"{function} failed")
+    return Answer(_said(output, "rows_affected", int), _said(output, "result_data", dict) or {})
+
+
+def _said(output: object, name: str, kind: type[T]) -> T | None:
+    value = getattr(output, name, None)
+    return value if isinstance(value, kind) else None
+
+
+async def _debug(logger: object, text: str) -> None:
+    """A line in the node's log, whatever kind of logger that is; in the log here where it has none."""
+    debug = getattr(logger, "debug", None)
+    if not callable(debug):
+        log.debug(text)
+        return
+    try:
+        written = debug(text)
+        if inspect.isawaitable(written):  # of a logger that is asynchronous, as a double may be
+            await written
+    except Exception:  # what was done is done, whatever somebody's logger makes of it
+        log.debug(text, exc_info=True)
 
 
 def checked_id(name: str, value: object) -> UUID:
@@ -150,6 +177,8 @@ def checked_id(name: str, value: object) -> UUID:
 
 def checked_text(name: str, value: object) -> str:
     """Text that must be given, stripped. Raises OnexError VALIDATION_ERROR that names it."""
+    if isinstance(value, Enum):
+        value = value.value
     if value is None:
         raise invalid(f"{name} cannot be None")
     if not isinstance(value, str):
@@ -157,6 +186,11 @@ def checked_text(name: str, value: object) -> str:
     if not value.strip():
         raise invalid(f"{name} cannot be empty")
     return value.strip()
+
+
+def checked_values(entity_type: EnumEntityType, fields: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
+    """Fields of Python values, checked as `checked_fields` does; instants, UUIDs and enum members may stand in JSON."""
+    return checked_fields(entity_type, json_value(fields, "fields"), partial=partial)
 
 
 def checked_updates(
@@ -177,19 +211,19 @@ def checked_updates(
             raise invalid(f"updates.{name}: no field of {entity_type}")
         if name in MADE_BY_DATABASE:
             raise invalid(f"updates.{name}: cannot be updated, the database makes it")
-    fields = checked_fields(entity_type, updates, partial=True)
+    fields = checked_values(entity_type, updates, partial=True)
     for name, value in key.items():
         if name in fields and fields[name] != str(value):
             raise invalid(f"updates.{name}: cannot be updated, it is the row's key")
     return fields
 
 
-def written_row(model: type[E], output: ModelDatabaseOperationOutput) -> E | None:
+def written_row(model: type[E], answer: Answer) -> E | None:
     """The row as it is after the write; None from a node that answers no rows.
 
     Raises OnexError NOT_FOUND for a write that was carried out before, and whose row was deleted since.
     """
-    rows = (output.result_data or {}).get("rows")
+    rows = answer.result_data.get("rows")
     if rows is None:
         return None
     if not rows:
@@ -202,9 +236,12 @@ def not_found(message: str) -> OnexError:
 
 
 def row_of(model: type[E], row: object) -> E:
-    """Raises OnexError DATABASE_QUERY_ERROR, with the fields' names, for a row that is not one of the model's."""
+    """The row as its model; columns that the model does not have, as those of a newer fleet, are passed over.
+
+    Raises OnexError DATABASE_QUERY_ERROR, with the fields' names, for a row that is not one of the model's.
+    """
     try:
-        return model.model_validate(row)
+        return model.model_validate(row, extra="ignore")
     except ValidationError as error:
         message = f"the row does not fit {model.__name__}: {error_text(error)}"
         raise OnexError(EnumCoreErrorCode.DATABASE_QUERY_ERROR, message) from None

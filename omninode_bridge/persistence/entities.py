@@ -47,7 +47,7 @@ JsonColumn = Annotated[JsonObject, BeforeValidator(_or_empty)]  # of a column th
 class Entity(BaseModel):
     """A row, or what is to become one."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     row_version: Annotated[int, Field(strict=True, ge=1)] | None = None  # every write raises it
 

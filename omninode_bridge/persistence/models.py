@@ -43,7 +43,9 @@ class ModelDatabaseOperationInput(BaseModel):
     page              a query's: "" for the first page, then what the last answer's `next_page` said
     """
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_assignment=True)
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=True, validate_assignment=True, hide_input_in_errors=True
+    )
 
     operation_type: str
     entity_type: str | None = None
@@ -86,7 +88,7 @@ class ModelDatabaseOperationInput(BaseModel):
 class ModelDatabaseOperationOutput(BaseModel):
     """What became of an operation. `error_code` is a value of EnumCoreErrorCode; None where it succeeded."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     success: bool
     operation_type: str
@@ -106,7 +108,7 @@ def request_of(operation: ModelDatabaseOperationInput) -> dict[str, Any]:
     """
     _check_lists(operation.query_filters or {})
     request = {
-        name: _plain(value, name)
+        name: json_value(value, name)
         for name, value in operation
         if name in operation.model_fields_set and name not in ("operation_id", "entity", "batch_entities")
     }
@@ -137,11 +139,12 @@ def _fields(operation: ModelDatabaseOperationInput, entity: Entity | Mapping[str
         if operation.operation_type.lower() == EnumDatabaseOperationType.UPDATE:
             return {name: value for name, value in fields.items() if name not in MADE_BY_DATABASE}
         return fields
-    fields = _plain(entity, where)
+    fields = json_value(entity, where)
     return fields
 
 
-def _plain(value: object, name: str) -> Any:
+def json_value(value: object, name: str) -> Any:
+    """As `plain`. Raises OnexError VALIDATION_ERROR for a value that JSON cannot carry."""
     try:
         return plain(value, name)
     except ValueError as error:

@@ -21,8 +21,8 @@ from omninode_bridge.clock import TIMELESS, is_uuid7, sibling_uuid7, uuid7, uuid
 from omninode_bridge.enums import EnumDatabaseOperationType, EnumEntityType
 from omninode_bridge.errors import invalid
 from omninode_bridge.persistence import queries
-from omninode_bridge.persistence.calls import Call, checked_id, checked_text, row_of, written_row
-from omninode_bridge.persistence.entities import ModelNodeHeartbeat, checked_fields
+from omninode_bridge.persistence.calls import Call, checked_id, checked_text, checked_values, row_of, written_row
+from omninode_bridge.persistence.entities import ModelNodeHeartbeat
 from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
 from omninode_bridge.values import Health
 
@@ -82,8 +82,8 @@ async def register_node(
         }
         fields = {name: value for name, value in given.items() if value is not None}
         if health_status is None:
-            return await _register_as_it_is(call, checked_fields(_TYPE, fields), operation_id)
-        fields = checked_fields(_TYPE, {**fields, "deregistered_at": None})
+            return await _register_as_it_is(call, checked_values(_TYPE, fields), operation_id)
+        fields = checked_values(_TYPE, {**fields, "deregistered_at": None})
         return await _upsert(call, fields, operation_id) or row_of(ModelNodeHeartbeat, fields)
 
 
@@ -95,14 +95,14 @@ async def deregister_node(
     call = _call("deregister_node", node, node_id, correlation_id)
     with call.errors():
         operation_id, key = _checked_operation_id(operation_id), _key(node_id)
-        output = await call.change(
+        answer = await call.change(
             EnumDatabaseOperationType.UPDATE,
-            entity=checked_fields(_TYPE, {"deregistered_at": _instant_of(operation_id)}, partial=True),
+            entity=checked_values(_TYPE, {"deregistered_at": _instant_of(operation_id)}, partial=True),
             query_filters=key,
             returning=True,
             operation_id=operation_id,
         )
-        return written_row(ModelNodeHeartbeat, output) or await _read(call, key)
+        return written_row(ModelNodeHeartbeat, answer) or await _read(call, key)
 
 
 async def get_node(
@@ -178,28 +178,28 @@ async def _register_as_it_is(call: Call, fields: Mapping[str, Any], operation_id
 
 async def _upsert(call: Call, fields: Mapping[str, Any], operation_id: UUID) -> ModelNodeHeartbeat | None:
     """The row; None from a node that answers no rows."""
-    output = await call.write(
+    answer = await call.write(
         EnumDatabaseOperationType.UPSERT,
         entity=fields,
         query_filters=_key(fields["node_id"]),
         returning=True,
         operation_id=operation_id,
     )
-    return written_row(ModelNodeHeartbeat, output)
+    return written_row(ModelNodeHeartbeat, answer)
 
 
 async def _update(
     call: Call, fields: Mapping[str, Any], filters: Mapping[str, Any], operation_id: UUID
 ) -> ModelNodeHeartbeat | None:
     """The row, where one was found by the filters."""
-    output = await call.write(
+    answer = await call.write(
         EnumDatabaseOperationType.UPDATE,
-        entity=checked_fields(_TYPE, fields, partial=True),
+        entity=checked_values(_TYPE, fields, partial=True),
         query_filters=filters,
         returning=True,
         operation_id=operation_id,
     )
-    return written_row(ModelNodeHeartbeat, output) if output.rows_affected else None
+    return written_row(ModelNodeHeartbeat, answer) if answer.rows_affected else None
 
 
 def _call(function: str, node: object, node_id: object, correlation_id: object) -> Call:

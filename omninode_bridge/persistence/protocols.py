@@ -7,8 +7,11 @@ from omninode_bridge.persistence.models import ModelDatabaseOperationInput, Mode
 
 @runtime_checkable
 class DatabaseAdapterProtocol(Protocol):
-    """An adapter. It may have a logger, too, as `_logger`, in which the functions then write."""
+    """An adapter.
 
-    async def process(self, operation_input: ModelDatabaseOperationInput, /) -> ModelDatabaseOperationOutput:
+    It may have a `_logger`, too: whatever has a method `debug` that takes a text. Each function writes one line there.
+    """
+
+    async def process(self, operation_input: ModelDatabaseOperationInput) -> ModelDatabaseOperationOutput:
         """Carry out one operation. Whatever went wrong is told in the output."""
         ...

@@ -19,21 +19,27 @@ Answer = dict[str, Any]
 
 
 async def trace_workflow(
-    *, correlation_id: UUID | str, node: DatabaseAdapterProtocol, request_correlation_id: UUID | None = None
+    *,
+    correlation_id: UUID | str,
+    node: DatabaseAdapterProtocol,
+    limit: int | None = None,
+    request_correlation_id: UUID | None = None,
 ) -> Answer:
-    """`workflow`, `steps`, `transitions`, `stamps`, `events`, `duration_ms`, `truncated`.
+    """`workflow`, `steps`, `transitions`, `stamps`, `events`; `totals` of these lists, `truncated`: which ones are cut.
 
-    Raises OnexError NOT_FOUND when nothing is known of it.
+    `duration_ms`, `ended` and `failed_steps` besides. The id may be that of the workflow's row, or its workflow_id.
+    limit  rows of each list, at most 10,000, as far as they fit into an answer; None: 1,000
+    Raises OnexError NOT_FOUND when nothing is known of it, CONFLICT for a workflow_id that several workflows have.
     """
-    return await _ask("trace_workflow", node, request_correlation_id, correlation_id=correlation_id)
+    return await _ask("trace_workflow", node, request_correlation_id, correlation_id=correlation_id, limit=limit)
 
 
 async def namespace_stats(
     *, namespace: str, node: DatabaseAdapterProtocol, request_correlation_id: UUID | None = None
 ) -> Answer:
-    """`total_stamps`, `total_size_bytes`, `file_types`, `avg_processing_time_ms`, `workflows_by_state`, `aggregated`.
+    """`total_stamps`, `total_size_bytes`, `file_types`, `unique_file_types`, `avg_processing_time_ms` ...
 
-    A namespace that nobody has named is one in which all is 0.
+    Of its workflows and bridges: `workflows_by_state`, `aggregated`. In one that nobody has named, all is 0.
     """
     return await _ask("namespace_stats", node, request_correlation_id, namespace=namespace)
 
@@ -120,7 +126,7 @@ async def list_nodes(
 ) -> list[Answer]:
     """Rows of nodes by id, beginning behind `after`; `liveness`, `health` (effective) and `age_s` are as of now.
 
-    One of more than 256 KiB comes without its JSON columns, which `omitted` names; get_node has it whole.
+    One of more than 256 KiB comes without its large columns, which `omitted` names; get_node has it whole.
     """
     filters = {"node_type": node_type, "namespace": namespace, "liveness": liveness, "health": health}
     others = {"include_deregistered": include_deregistered, "after": after, "limit": limit}
@@ -155,7 +161,10 @@ async def stamps_with(
     limit: int = 100,
     request_correlation_id: UUID | None = None,
 ) -> list[Answer]:
-    """Rows of the stamps whose intelligence_data contains this object, newest first."""
+    """Rows of the stamps whose intelligence_data contains this object, newest first.
+
+    Raises OnexError VALIDATION_ERROR for an object without any value in it, such as {"tags": []}.
+    """
     return await _items("stamps_with", node, request_correlation_id, intelligence=intelligence, limit=limit)
 
 
@@ -175,7 +184,7 @@ async def events_with_error(
 async def _items(
     report: str, node: DatabaseAdapterProtocol, trace_id: UUID | None, **parameters: object
 ) -> list[Answer]:
-    return list((await _ask(report, node, trace_id, **parameters))["items"])
+    return list((await _ask(report, node, trace_id, **parameters)).get("items") or ())
 
 
 async def _ask(report: str, node: DatabaseAdapterProtocol, trace_id: UUID | None, **parameters: object) -> Answer:
@@ -183,8 +192,8 @@ async def _ask(report: str, node: DatabaseAdapterProtocol, trace_id: UUID | None
     trace_id = trace_id or uuid4()
     fields = {"operation_type": report, "query_filters": given, "correlation_id": trace_id}
     try:
-        output = await ask(node, report, otherwise=EnumCoreErrorCode.DATABASE_QUERY_ERROR, **fields)
+        answer = await ask(node, report, otherwise=EnumCoreErrorCode.DATABASE_QUERY_ERROR, **fields)
     except OnexError as error:
         error.context |= {"operation": report, "request_correlation_id": str(trace_id)}
         raise
-    return dict(output.result_data or {})
+    return dict(answer.result_data)

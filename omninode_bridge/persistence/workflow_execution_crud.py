@@ -23,10 +23,11 @@ from omninode_bridge.persistence.calls import (
     checked_id,
     checked_text,
     checked_updates,
+    checked_values,
     row_of,
     written_row,
 )
-from omninode_bridge.persistence.entities import ModelWorkflowExecution, checked_fields
+from omninode_bridge.persistence.entities import ModelWorkflowExecution
 from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
 
 _TYPE = EnumEntityType.WORKFLOW_EXECUTION
@@ -65,11 +66,11 @@ async def create_workflow_execution(
             "error_message": error_message,
             "metadata": metadata,
         }
-        fields = checked_fields(_TYPE, {name: value for name, value in given.items() if value is not None})
-        output = await call.write(
+        fields = checked_values(_TYPE, {name: value for name, value in given.items() if value is not None})
+        answer = await call.write(
             EnumDatabaseOperationType.INSERT, entity=fields, returning=True, operation_id=operation_id
         )
-        return written_row(ModelWorkflowExecution, output) or row_of(ModelWorkflowExecution, fields)
+        return written_row(ModelWorkflowExecution, answer) or row_of(ModelWorkflowExecution, fields)
 
 
 async def update_workflow_execution(
@@ -92,7 +93,7 @@ async def update_workflow_execution(
     with call.errors():
         key = _key(correlation_id)
         fields = checked_updates(_TYPE, updates, key)
-        output = await call.change(
+        answer = await call.change(
             EnumDatabaseOperationType.UPDATE,
             entity=fields,
             query_filters=key,
@@ -100,7 +101,7 @@ async def update_workflow_execution(
             returning=True,
             operation_id=operation_id,
         )
-        return written_row(ModelWorkflowExecution, output) or await _read(call, key)
+        return written_row(ModelWorkflowExecution, answer) or await _read(call, key)
 
 
 async def get_workflow_execution(
