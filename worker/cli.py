@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from worker.cli_output import output
 from worker.errors import FleetError
 
 # name -> module:function, and the line that `fleet --help` shows
@@ -56,7 +57,8 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with output():
+                return super().invoke(ctx)
         except FleetError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)

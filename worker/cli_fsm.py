@@ -100,7 +100,7 @@ def _connection() -> Iterator[Connection]:
 
 
 def _echo(line: dict[str, Any]) -> None:
-    click.echo(orjson.dumps(line).decode())
+    click.echo(orjson.dumps(line))
 
 
 def _print(shown: list[Difference]) -> None:

@@ -105,7 +105,7 @@ def _line(account: Account) -> str:
 def _summary(account: Account, *, as_json: bool) -> None:
     summary = account.as_dict()
     if as_json:
-        click.echo(orjson.dumps(summary).decode())
+        click.echo(orjson.dumps(summary))
         return
     table = Table(show_header=False, box=None)
     for name in ("records", "applied", "duplicate", "refused_total", "recorded_only", "unconfirmed"):

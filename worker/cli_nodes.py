@@ -53,7 +53,8 @@ def nodes_command(context: click.Context, /, every: bool, limit: int, as_json: b
     name, asked = _question(every=every, **given)
     answer = ask(name, **asked, limit=limit)
     show(name, answer, as_json=as_json)
-    _tell_of_more(name, asked, answer["items"])
+    if answer["truncated"]:  # on stderr: what is on stdout may be read by a program
+        click.echo(f"There are more: --after {_word(answer['items'][-1]['node_id'])}", err=True)
 
 
 def _refuse_options(context: click.Context, subcommand: str) -> None:
@@ -73,12 +74,6 @@ def _question(
     if max_age_s is not None:
         raise click.UsageError("--max-age: of healthy nodes only, and not of all")
     return "list_nodes", {**filters, **of_all, "include_deregistered": include_deregistered, "after": after}
-
-
-def _tell_of_more(name: str, asked: dict[str, Any], shown: list[dict[str, Any]]) -> None:
-    """On stderr: what is on stdout may be read by a program. A list also ends before its limit where rows are large."""
-    if shown and ask(name, **{**asked, "after": shown[-1]["node_id"]}, limit=1)["items"]:
-        click.echo(f"There are more: --after {_word(shown[-1]['node_id'])}", err=True)
 
 
 @nodes_command.command("show")
@@ -151,7 +146,7 @@ class _OneConnection:
 
 def _show(row: ModelNodeHeartbeat, done: str, *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps(row.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(row.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
     else:
         click.echo(f"{done}: {_printable(row)}")
 

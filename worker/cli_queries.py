@@ -1,6 +1,7 @@
 """`fleet trace|stats|failed|session|report`: questions to the database, answered on the terminal."""
 
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
@@ -9,6 +10,7 @@ import orjson
 from omninode_bridge.persistence.models import MAX_LIMIT
 from store import reports
 from store.report_parameters import NO_TEXT
+from store.report_trace import MOST_ROWS
 from worker import report_pages
 from worker.cli_connection import command_connection
 from worker.database import thresholds
@@ -17,6 +19,7 @@ from worker.settings import Settings
 from worker.timeline import page
 
 TIMEOUT_MS = 30_000  # somebody waits in front of it, and may stop it
+MAX_BYTES = 64 << 20  # of an answer's rows: it stays on this machine
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _LIMIT = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True)
@@ -31,15 +34,16 @@ _HOURS = click.option(
 
 @click.command("trace")
 @click.argument("id_", metavar="ID", type=click.UUID)
-@JSON
 @click.option(
-    "--html", type=click.File("w", encoding="utf-8", lazy=True), help="A file (or -) for a page with a timeline."
+    "--limit", type=click.IntRange(1, MOST_ROWS), default=MAX_LIMIT, show_default=True, help="Rows of each list."
 )
-def trace_command(id_: UUID, as_json: bool, html: TextIO | None) -> None:
-    """One workflow, whole, by its correlation id or its row's: steps, transitions, stamps, events."""
-    answer = ask("trace_workflow", correlation_id=id_)
+@JSON
+@click.option("--html", metavar="FILE", help="A file (or -) for a page with a timeline.")
+def trace_command(id_: UUID, limit: int, as_json: bool, html: str | None) -> None:
+    """One workflow, whole, by its correlation id, its row's, or its workflow id: steps, transitions, stamps, events."""
+    answer = ask("trace_workflow", correlation_id=id_, limit=limit)
     if html is not None:
-        html.write(page(answer))
+        _write(html, page(answer))
     if as_json or html is None:
         show("trace_workflow", answer, as_json=as_json)
 
@@ -80,6 +84,16 @@ def report_command(name: str, parameters: tuple[str, ...], as_json: bool) -> Non
     show(name, ask(name, **dict(map(_parameter, parameters))), as_json=as_json)
 
 
+def _write(file: str, text: str) -> None:
+    if file == "-":
+        click.echo(text.encode(), nl=False)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from error
+
+
 def _parameter(word: str) -> tuple[str, Any]:
     """Numbers, true, false and objects as JSON says them, everything else as it stands."""
     name, sign, value = word.partition("=")
@@ -96,11 +110,12 @@ def _parameter(word: str) -> tuple[str, Any]:
 def ask(name: str, **parameters: Any) -> dict[str, Any]:
     """The report's answer. A report that fails ends the command, in one line."""
     with command_connection() as conn:
-        return reports.ask(conn, name, parameters, timeout_ms=TIMEOUT_MS, thresholds=thresholds(Settings.load()))
+        of_nodes = thresholds(Settings.load())
+        return reports.ask(conn, name, parameters, timeout_ms=TIMEOUT_MS, max_bytes=MAX_BYTES, thresholds=of_nodes)
 
 
 def show(name: str, answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     else:
         report_pages.show(console(), name, answer)

@@ -15,7 +15,7 @@ from store.retention_report import TableReport, reports_of, survey
 from store.schedules import Tick
 from worker.cli_connection import Connection, session_connection
 from worker.jobs import keep_times
-from worker.report_tables import as_number, as_text, console, show_rows
+from worker.report_tables import as_id, as_number, as_text, console, show_rows
 from worker.settings import Settings
 
 SCHEDULE = "retention"
@@ -35,7 +35,7 @@ def retention_command(dry_run: bool, as_json: bool) -> None:
         reports = survey(conn, keep) if dry_run else _run(conn, settings, keep)
     if as_json:
         told = {"dry_run": dry_run, "tables": [asdict(report) for report in reports]}
-        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     else:
         _show(reports, dry_run=dry_run)
 
@@ -57,13 +57,13 @@ def _run(conn: Connection, settings: Settings, keep: KeepTimes) -> list[TableRep
 def _show(reports: Sequence[TableReport], *, dry_run: bool) -> None:
     verb = "to remove" if dry_run else "removed"
     columns = (
-        as_text("table"),
+        as_id("table"),
         as_text("keep"),
         as_number("days", f"days {verb}"),
-        as_number("size_bytes", "their bytes"),
+        as_number("size_bytes", "their bytes", goes=1),
         as_number("rows", f"rows {verb}"),
-        as_number("moved", "events moved"),
-        as_number("left", "days left"),
+        as_number("moved", "events moved", goes=2),
+        as_number("left", "days left", goes=3),
         as_text("kept", "old, and kept"),
     )
     rows = [

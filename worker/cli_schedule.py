@@ -25,14 +25,14 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead of te
 _OUTCOMES = {"failed": "red", "running": "yellow"}
 _COLUMNS = (
     as_text("name"),
-    as_age("every_s", "every"),
-    as_instant("due_at", "last"),
+    as_age("every_s", "every", goes=5),
+    as_instant("due_at", "last", goes=6),
     as_text("outcome", styles=_OUTCOMES),
-    as_duration("worked_ms", "took"),
-    as_number("rows_touched", "rows"),
-    as_text("counts"),
-    as_instant("done_at", "last done"),
-    as_instant("next_at", "next"),
+    as_duration("worked_ms", "took", goes=3),
+    as_number("rows_touched", "rows", goes=2),
+    as_text("counts", goes=4),
+    as_instant("done_at", "last done", goes=1),
+    as_instant("next_at", "next", goes=7),
     as_age("waits_s", "waits"),
     as_text("error"),
 )
@@ -53,7 +53,7 @@ def list_command(as_json: bool) -> None:
         latest = schedules.latest(conn, [schedule.name for schedule in every])
     rows = [_row(*one) for one in zip(every, dues, latest, strict=True)]
     if as_json:
-        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     else:
         shown = [row | {"counts": _counts(row["counts"])} for row in rows]
         show_rows(console(), shown, _COLUMNS)
@@ -78,7 +78,7 @@ def run_command(name: str, as_json: bool) -> None:
 def _tell(tick: Tick, ran: Ran, *, took_s: float, as_json: bool) -> None:
     if as_json:
         told = {"name": tick.name, "due_at": tick.due_at.isoformat(), **asdict(ran)}
-        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     elif ran.outcome == "done":
         counts = _counts(ran.counts)
         click.echo(f"{tick.name}: done in {took_s:.1f} s, {ran.rows} rows" + (f" ({counts})" if counts else ""))

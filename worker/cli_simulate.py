@@ -49,7 +49,7 @@ def simulate_command(rate_per_s: float, seconds: float, seed: int, clients: int,
     except OnexError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(orjson.dumps(result.as_dict()).decode())
+        click.echo(orjson.dumps(result.as_dict()))
     else:
         _summary(result)
     raise SystemExit(0 if result.ok else 1)

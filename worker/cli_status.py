@@ -29,7 +29,7 @@ def status_command(as_json: bool, window_s: float) -> None:
     """Queues, workers, ledger rate, outcomes, dead letters, outbox. Exit code 1 when something could not be reached."""
     status = _gather(window_s)
     if as_json:
-        click.echo(orjson.dumps(status.as_dict(), option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(status.as_dict(), option=orjson.OPT_INDENT_2))
     else:
         _show(status)
     raise SystemExit(1 if status.problems else 0)

@@ -3,14 +3,16 @@
 The page is whole in itself: no script, no network, and the same text for the same trace.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from worker.markup import Markup, tag
 from worker.timeline_axis import duration_text, instant_of, instant_text, length_of, since_text
-from worker.timeline_drawing import Drawing, drawing_of, is_running, tone_of
-from worker.timeline_tables import COLUMNS, instant, rows_table, workflow_table
+from worker.timeline_drawing import Drawing, drawing_of
+from worker.timeline_rows import is_running, tone_of
+from worker.timeline_tables import COLUMNS, count_text, instant, rows_table, workflow_table
+from worker.trace_errors import error_of
 
 _STYLE = Markup(Path(__file__).with_suffix(".css").read_text(encoding="utf-8"))
 # Were a value ever to become markup, a browser still loads and runs nothing.
@@ -22,7 +24,7 @@ _METAS = Markup(
 _LEGEND = {
     "done": "completed",
     "active": "under way",
-    "quiet": "pending or skipped",
+    "quiet": "pending, skipped or cancelled",
     "failed": "failed",
     "open": "no end told",
     "event": "event that came in",
@@ -37,7 +39,7 @@ def page(trace: Mapping[str, Any]) -> str:
     drawing = drawing_of(trace)
     zero = drawing.axis.zero if drawing else None
     head = tag("head", _METAS, tag("title", f"{title} {workflow.get('correlation_id') or ''}"), tag("style", _STYLE))
-    tables = [rows_table(name, trace.get(name) or [], zero=zero) for name in COLUMNS]
+    tables = [rows_table(name, _rows(trace, name), total=_total(trace, name), zero=zero) for name in COLUMNS]
     main = tag("main", _header(trace, workflow, title), _timeline(workflow, drawing), *tables, workflow_table(workflow))
     return f'<!DOCTYPE html>\n<html lang="en">{head}{tag("body", main)}</html>\n'
 
@@ -58,11 +60,16 @@ def _header(trace: Mapping[str, Any], workflow: Mapping[str, Any], title: str) -
         tag("p", "correlation id ", tag("code", workflow.get("correlation_id") or "not known"), class_="id"),
         tag("dl", *(tag("div", tag("dt", name), tag("dd", fact)) for name, fact in facts.items()), class_="facts"),
     ]
-    if error := workflow.get("error_message"):
+    if error := error_of(workflow):
         parts.append(tag("p", tag("strong", "Error: "), error, class_="alarm"))
-    if trace.get("truncated"):
-        parts.append(tag("p", "There is more than this: the trace was cut at its limit.", class_="alarm"))
-    links = [tag("a", f"{name} ({len(trace.get(name) or []):,})", href=f"#{name}") for name in COLUMNS]
+    if cut := trace.get("truncated"):
+        parts.append(
+            tag("p", f"There is more than this: the trace was cut at its limit ({', '.join(cut)}).", class_="alarm")
+        )
+    links = [
+        tag("a", f"{name} ({count_text(len(_rows(trace, name)), _total(trace, name))})", href=f"#{name}")
+        for name in COLUMNS
+    ]
     return tag("header", *parts, tag("nav", *links, aria_label="Tables"))
 
 
@@ -80,6 +87,15 @@ def _timeline(workflow: Mapping[str, Any], drawing: Drawing | None) -> Markup:
     legend = [tag("span", tag("i", class_=look), words) for look, words in _LEGEND.items()]
     paragraphs = [tag("p", note, class_="note") for note in notes]
     return tag("section", heading, *paragraphs, drawing.markup(), tag("p", *legend, class_="legend"), id="timeline")
+
+
+def _rows(trace: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    return trace.get(name) or []
+
+
+def _total(trace: Mapping[str, Any], name: str) -> int | None:
+    """How many there are; None where it is not told."""
+    return (trace.get("totals") or {}).get(name)
 
 
 def _told(value: object) -> Markup:

@@ -11,8 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from worker.markup import Markup, joined, tag, visible
-from worker.timeline_axis import Axis, axis_of, duration_text, instant_of, instant_text, later, length_of, since_text
+from worker.markup import Markup, joined, tag
+from worker.timeline_axis import Axis, axis_of, duration_text, instant_of, instant_text, since_text
+from worker.timeline_rows import (
+    ERROR_CHARS,
+    Mark,
+    Span,
+    events_of,
+    is_backwards,
+    is_running,
+    length_ms,
+    length_text,
+    short,
+    stamps_of,
+    step_span,
+    tone_of,
+    transitions_of,
+    workflow_span,
+)
+from worker.trace_errors import error_of
 
 Row = Mapping[str, Any]
 
@@ -26,63 +43,8 @@ OUTSIDE_PX = 14  # from the plot's edge to the mark of what is beyond it
 CLUSTER_PX = 11  # marks nearer than this would hide each other
 TOLD = 12  # of a cluster's marks, in its title
 AXIS_ROWS = 25  # steps, after which the axis is there again: on paper, each page shows it
-ERROR_CHARS = 300  # of a message, in the drawing; the tables have it whole
 
-ENDED = {"COMPLETED": "done", "FAILED": "failed", "SKIPPED": "quiet", "CANCELLED": "quiet"}
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When something ran, as far as it is told: `end` None while it runs; a length may be unknown (start == end)."""
-
-    start: datetime
-    end: datetime | None
-    reckoned: bool = False  # one end is taken from the length
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    at: datetime
-    label: str
-    title: str
-    tone: str
-
-
-def tone_of(state: object) -> str:
-    """How a state looks: done, failed, quiet or active."""
-    name = str(state or "PENDING").upper()
-    return ENDED.get(name, "quiet" if name == "PENDING" else "active")
-
-
-def workflow_span(workflow: Row) -> Span | None:
-    """None where no start is told; `end` None while no end is."""
-    start, end = instant_of(workflow.get("started_at")), instant_of(workflow.get("completed_at"))
-    length = length_of(workflow.get("execution_time_ms"))
-    if start is None:
-        return Span(later(end, -length), end, reckoned=True) if end is not None and length is not None else None
-    if end is None and length is not None:
-        return Span(start, later(start, length), reckoned=True)
-    return Span(start, end if end is None else max(start, end))
-
-
-def step_span(step: Row, *, running: bool) -> Span | None:
-    """None where no instant is told. Only a workflow that runs has steps that do."""
-    start, end = instant_of(step.get("started_at")), instant_of(step.get("completed_at"))
-    length = length_of(step.get("execution_time_ms"))
-    if start is not None:
-        if end is not None:
-            return Span(start, max(start, end))
-        if length is not None:
-            return Span(start, later(start, length), reckoned=True)
-        return Span(start, None if running and tone_of(step.get("status")) == "active" else start)
-    end = end or instant_of(step.get("created_at"))
-    if end is None:
-        return None
-    return Span(end, end) if length is None else Span(later(end, -length), end, reckoned=True)
-
-
-def is_running(workflow: Row) -> bool:
-    return workflow.get("completed_at") is None and tone_of(workflow.get("current_state")) not in ("done", "failed")
+THIN_PERCENT = 0.1  # of the plot: a narrower bar is a mark of one pixel, or a browser would not draw it
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +71,33 @@ class Drawing:
 
     def _workflow_row(self) -> Markup:
         state = self.workflow.get("current_state")
-        length = duration_text(_length_ms(self.span)) if self.span.end else "no end told"
-        label = _words(state, length)
+        label = self._label(state, self.workflow, self.span)
         bar = self._bar(self.span, tone_of(state), label, _title("workflow", self.workflow, self.span, self.axis))
         return _row("workflow", _plot(ROW_PX, bar), class_="whole")
 
     def _step_row(self, step: Row, span: Span | None) -> Markup:
-        name, error = str(step.get("step_name") or "step"), step.get("error_message")
+        name, error = str(step.get("step_name") or "step"), error_of(step)
         status = step.get("status")
         tone = "failed" if error else tone_of(status)
         more = tag("p", short(error, ERROR_CHARS), class_="error") if error else None
         if span is None:
             return _row(name, _plot(ROW_PX, _text(0, 4, 14, "no time told", "note")), more)
-        known = _length_ms(span) or length_of(step.get("execution_time_ms")) is not None
-        length = duration_text(_length_ms(span)) if known else ""
-        if span.end is None:
-            length = "no end told"
-        bar = self._bar(span, tone, _words(status, length), _title(name, step, span, self.axis))
+        bar = self._bar(span, tone, self._label(status, step, span), _title(name, step, span, self.axis))
         return _row(name, _plot(ROW_PX, bar), more)
+
+    def _label(self, state: object, row: Row, span: Span) -> str:
+        """What stands beside a bar: colour alone must not tell that something did not go well."""
+        words = [] if tone_of(state) == "done" else [short(state or "PENDING", 12)]
+        words.append(length_text(row, span))
+        if side := _side(self.axis, span):
+            words.append("later" if side > 0 else "earlier")
+        return " · ".join(word for word in words if word)
 
     def _bar(self, span: Span, tone: str, label: str, title: str) -> Markup:
         end = span.end or self.last_known
         start_percent, end_percent = self.axis.percent(span.start), self.axis.percent(max(end, span.start))
         top = (ROW_PX - BAR_PX) / 2
-        thin = end <= span.start
+        thin = end_percent - start_percent < THIN_PERCENT
         bar = tag(
             "rect",
             tag("title", title),
@@ -153,67 +118,43 @@ def drawing_of(trace: Mapping[str, Any]) -> Drawing | None:
     whole = workflow_span(workflow)
     spans = [step_span(step, running=running) for step in steps]
     lanes = {
-        "transitions": list(_transitions(trace.get("transitions") or [])),
-        "stamps": list(_stamps(trace.get("stamps") or [])),
-        "events": list(_events(trace.get("events") or [])),
+        "transitions": list(transitions_of(trace.get("transitions") or [])),
+        "stamps": list(stamps_of(trace.get("stamps") or [])),
+        "events": list(events_of(trace.get("events") or [])),
     }
-    core = [at for span in (whole, *spans) if span is not None for at in (span.start, span.end) if at is not None]
+    own, of_steps = _instants([whole]), _instants(spans)
     others = [mark.at for marks in lanes.values() for mark in marks]
     if whole is None and (ended := instant_of(workflow.get("completed_at"))) is not None:
-        core.append(ended)
-    if not core and not others and (created := instant_of(workflow.get("created_at"))) is not None:
-        core.append(created)
-    axis = axis_of(core, others, zero=whole.start if whole else None)
+        own.append(ended)
+    if not own and not of_steps and not others and (created := instant_of(workflow.get("created_at"))) is not None:
+        own.append(created)
+    zero = whole.start if whole else None
+    if whole is None or not length_ms(whole):
+        axis = axis_of(own + of_steps, others, zero=zero)
+    else:
+        axis = axis_of(own, of_steps + others, zero=zero)
+        if axis is not None and _lie_beyond(axis, [span for span in spans if span is not None]):
+            axis = axis_of(of_steps, own + others, zero=zero)
     if axis is None:
         return None
-    known = [at for at in core + others if axis.side(at) == 0]
+    known = [at for at in own + of_steps + others if axis.side(at) == 0]
     span = whole or Span(min(known), instant_of(workflow.get("completed_at")))
     return Drawing(axis, workflow, span, steps, spans, lanes, last_known=max(known))
 
 
-def short(value: object, chars: int) -> str:
-    """The first characters of it, in one line, all of them to be seen."""
-    line = visible(" ".join(str(value).split()))
-    return line if len(line) <= chars else line[: chars - 1] + "…"
+def _instants(spans: Iterable[Span | None]) -> list[datetime]:
+    return [at for span in spans if span is not None for at in (span.start, span.end) if at is not None]
 
 
-def _transitions(rows: Iterable[Row]) -> Iterator[Mark]:
-    for row in rows:
-        at = instant_of(row.get("transition_at")) or instant_of(row.get("created_at"))
-        if at is not None:
-            to_state = row.get("to_state") or "?"
-            title = f"{row.get('from_state') or '(start)'} → {to_state}"
-            title += "".join(
-                f"\n{word}: {row[name]}"
-                for name, word in (
-                    ("transition_event", "event"),
-                    ("triggered_by", "triggered by"),
-                    ("entity_type", "of"),
-                )
-                if row.get(name)
-            )
-            yield Mark(at, f"→ {to_state}", title, tone_of(to_state))
+def _side(axis: Axis, span: Span) -> int:
+    """As Axis.side, where all of it is there."""
+    side = axis.side(span.start)
+    return side if side == axis.side(span.end or span.start) else 0
 
 
-def _stamps(rows: Iterable[Row]) -> Iterator[Mark]:
-    for row in rows:
-        at = instant_of(row.get("created_at"))
-        if at is not None:
-            title = f"stamp {row.get('stamp_id') or '(no id)'}\nfile hash: {row.get('file_hash') or 'none'}"
-            yield Mark(at, str(row.get("stamp_id") or row.get("file_hash") or "stamp"), title, "stamp")
-
-
-def _events(rows: Iterable[Row]) -> Iterator[Mark]:
-    """Where they happened; events that are kept together did not happen together."""
-    for row in rows:
-        at = instant_of(row.get("occurred_at")) or instant_of(row.get("created_at"))
-        if at is not None:
-            kind, direction = row.get("event_type") or "event", row.get("direction") or "in"
-            title = f"{kind} ({direction})" + "".join(
-                f"\n{name}: {row[name]}" for name in ("status", "topic") if row.get(name)
-            )
-            tone = "failed" if row.get("status") in ("refused", "failed") else f"event {direction}"
-            yield Mark(at, str(kind), title, tone)
+def _lie_beyond(axis: Axis, spans: Sequence[Span]) -> bool:
+    """Most of them: then the clock that is wrong is the workflow's."""
+    return 2 * sum(_side(axis, span) != 0 for span in spans) > len(spans)
 
 
 def _lane_row(axis: Axis, name: str, marks: Sequence[Mark]) -> Markup:
@@ -261,7 +202,7 @@ def _levels(labels: Iterable[tuple[float, str]]) -> Iterator[int | None]:
     A label stands to the right of its mark's stem, and below the labels that it passes under, so that no stem
     crosses a label.
     """
-    ends = [0.0] * LEVELS
+    ends = [float("-inf")] * LEVELS
     for start, label in labels:
         taken = [level for level in range(LEVELS) if ends[level] > start]
         level = min(taken) - 1 if taken else LEVELS - 1
@@ -296,28 +237,19 @@ def _title(name: str, row: Row, span: Span, axis: Axis) -> str:
     if span.end is None:
         lines.append("no end told: drawn to the last thing known")
     elif span.end == span.start:
-        lines.append("its length is not told" if length_of(row.get("execution_time_ms")) is None else "took 0 ms")
+        why = f"took {length}" if (length := length_text(row, span)) else "its length is not told"
+        lines.append("it ended before it began, by its times: not timed" if is_backwards(row) else why)
     else:
-        lines += [f"to {_when(axis, span.end)}", f"took {duration_text(_length_ms(span))}"]
+        lines += [f"to {_when(axis, span.end)}", f"took {duration_text(length_ms(span))}"]
     if span.reckoned:
         lines.append("one end is reckoned from the length")
-    if error := row.get("error_message"):
+    if error := error_of(row):
         lines.append(short(error, ERROR_CHARS))
     return "\n".join(lines)
 
 
 def _when(axis: Axis, at: datetime) -> str:
     return f"{instant_text(at)} UTC ({since_text(at - axis.zero)})"
-
-
-def _words(state: object, length: str) -> str:
-    """What stands beside a bar: colour alone must not tell that something did not go well."""
-    words = [length] if tone_of(state) == "done" else [short(state or "PENDING", 12), length]
-    return " · ".join(word for word in words if word)
-
-
-def _length_ms(span: Span) -> float:
-    return ((span.end or span.start) - span.start).total_seconds() * 1_000
 
 
 def _axis_row(axis: Axis, class_: str) -> Markup:

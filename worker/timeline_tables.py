@@ -8,10 +8,11 @@ from typing import Any, Literal
 from omninode_bridge.clock import TIMELESS, parse_instant
 from worker.markup import Markup, tag
 from worker.timeline_axis import duration_text, instant_text, length_of, since_text
-from worker.timeline_drawing import tone_of
+from worker.timeline_rows import tone_of
+from worker.trace_errors import tells_of_failure, with_errors
 
 Row = Mapping[str, Any]
-Kind = Literal["text", "count", "state", "instant", "length", "error"]
+Kind = Literal["text", "count", "state", "event", "instant", "length", "error"]
 Columns = Mapping[str, tuple[str, Kind]]
 
 JSON_CHARS = 20_000  # of the fields of one row that have no column; `fleet trace --json` has them whole
@@ -43,10 +44,11 @@ COLUMNS: dict[str, Columns] = {
     "events": {
         "occurred_at": ("at", "instant"),
         "created_at": ("kept", "instant"),
-        "event_type": ("event", "text"),
+        "event_type": ("event", "event"),
         "direction": ("direction", "text"),
         "status": ("status", "text"),
         "topic": ("topic", "text"),
+        "error": ("error", "error"),
     },
 }
 _TOLD_ABOVE = {
@@ -61,11 +63,13 @@ _TOLD_ABOVE = {
 }
 
 
-def rows_table(name: str, rows: Sequence[Row], *, zero: datetime | None) -> Markup:
-    """A section with the rows in their order; columns that no row fills are left out."""
-    heading = tag("h2", name.capitalize(), " ", tag("small", f"{len(rows):,}"))
+def rows_table(name: str, rows: Sequence[Row], *, total: int | None, zero: datetime | None) -> Markup:
+    """A section with the rows in their order; columns that no row fills are left out. `total`: how many there are."""
+    heading = tag("h2", name.capitalize(), " ", tag("small", count_text(len(rows), total)))
     if not rows:
         return tag("section", heading, tag("p", f"It has no {name}.", class_="note"), id=name)
+    if name == "events":
+        rows = with_errors(rows)
     columns = {field: shape for field, shape in COLUMNS[name].items() if any(_filled(row.get(field)) for row in rows)}
     rest = [{key: value for key, value in row.items() if key not in COLUMNS[name] and _filled(value)} for row in rows]
     head = [
@@ -78,11 +82,21 @@ def rows_table(name: str, rows: Sequence[Row], *, zero: datetime | None) -> Mark
         for word, kind in columns.values()
     ]
     body = [
-        tag("tr", *(_cell(row.get(field), kind, zero) for field, (_, kind) in columns.items()), tag("td", _more(more)))
+        tag(
+            "tr",
+            *(_cell(row.get(field), kind, zero) for field, (_, kind) in columns.items()),
+            tag("td", _more(more)),
+            class_="failed" if name == "events" and tells_of_failure(row) else None,
+        )
         for row, more in zip(rows, rest, strict=True)
     ]
     table = tag("table", tag("thead", tag("tr", *head, tag("th", "more", scope="col"))), tag("tbody", *body))
     return tag("section", heading, tag("div", table, class_="wide"), id=name)
+
+
+def count_text(shown: int, total: int | None) -> str:
+    """ "1,000 of 10,000", or the number alone where all are shown."""
+    return f"{shown:,}" if total is None or total == shown else f"{shown:,} of {total:,}"
 
 
 def workflow_table(workflow: Row) -> Markup:
@@ -132,6 +146,8 @@ def _cell(value: object, kind: Kind, zero: datetime | None) -> Markup:
             return tag("td", value, class_="state failed" if tone_of(value) == "failed" else "state")
         case "error":
             return tag("td", value, class_="error")
+        case "event":
+            return tag("td", value, class_="text event")
         case "text":
             return tag("td", value, class_="text")
 
