@@ -20,7 +20,7 @@ from omninode_bridge.operation import (
     WorkflowStepData,
     operation_of,
 )
-from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS
+from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
 
 
 def execution(correlation_id: UUID | None = None, *, state: str = "PROCESSING", **fields: Any) -> Operation:
@@ -78,6 +78,7 @@ def store_connection(url: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection as a worker's pool makes it."""
     with psycopg.connect(url, autocommit=True) as conn:
         conn.prepare_threshold = PREPARE_THRESHOLD
+        read_json(conn)
         for name, value in SESSION_SETTINGS.items():
             conn.execute("select set_config(%s, %s, false)", (name, value))
         yield conn

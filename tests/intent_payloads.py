@@ -1,6 +1,9 @@
 """Intents as reducers emit them, and what they become; a test sets only what matters."""
 
+from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from omninode_bridge.clock import parse_instant
 from omninode_bridge.intents import intent_item
@@ -85,3 +88,54 @@ GOOD = [
     ("PersistState", state()),
     ("PersistFSMTransition", move()),
 ]
+
+
+class Written(Enum):
+    """Members, where an intent may hold text."""
+
+    PERSIST_STATE = "PersistState"
+    COMPLETED = "completed"
+
+
+def spellings(when: datetime = WHEN) -> dict[str, list[tuple[Any, dict[str, Any]]]]:
+    """Of each intent several ways to write it, (type, payload), that mean the same; the first one is plain JSON."""
+    at, east = when.isoformat(), when.astimezone(timezone(timedelta(hours=2)))
+    body = {"aggregation_id": AGGREGATION, "items": [{"at": at}], "timestamp": at}
+    event = {"event_type": "batch_processed", **body}
+    nested = {"event_type": "batch_processed", "data": body}
+    total = state(fsm_states={}, timestamp=at)
+    moved = move(transition_record=record(timestamp=at), timestamp=at)
+    return {
+        "PublishEvent": [
+            ("PublishEvent", event),
+            ("publish event", event | {"event_type": "BATCH-PROCESSED", "topic": None, "data": None}),
+            (
+                "PUBLISH_EVENT",
+                event | {"aggregation_id": UUID(AGGREGATION), "timestamp": when, "items": ({"at": east},)},
+            ),
+            ("PublishEvent", event | {"correlation_id": UUID(AGGREGATION).hex, "partition_key": None}),
+            ("PublishEvent", event | {"correlation_id": "no UUID"}),
+            ("PublishEvent", nested),
+            ("PublishEvent", nested | {"timestamp": east, "metadata": {}, "session_id": "none"}),
+        ],
+        "PersistState": [
+            ("PersistState", total),
+            (Written.PERSIST_STATE, total | {"fsm_states": None, "correlation_id": None}),
+            ("persist-state", {name: item for name, item in total.items() if name != "fsm_states"}),
+            ("PERSIST_STATE", total | {"aggregation_id": AGGREGATION.upper(), "timestamp": when}),
+            ("PersistState", total | {"aggregation_id": UUID(AGGREGATION), "timestamp": east.isoformat()}),
+            ("PersistState", total | {"correlation_id": f"{{{AGGREGATION}}}"}),
+        ],
+        "PersistFSMTransition": [
+            ("PersistFSMTransition", moved),
+            ("persist_fsm_transition", moved | {"entity_type": "Workflow", "transition_history": None}),
+            ("PersistFSMTransition", moved | {"workflow_id": UUID(WORKFLOW), "current_state": None}),
+            ("PersistFSMTransition", moved | {"transition_count": 4, "previous_state": "pending"}),
+            ("PersistFSMTransition", moved | {"transition_record": record(timestamp=east, to_state=Written.COMPLETED)}),
+            ("PersistFSMTransition", moved | {"transition_record": record(timestamp=when, from_state=" processing ")}),
+            (
+                "PersistFSMTransition",
+                moved | {"transition_record": record(timestamp=at, metadata=None), "metadata": {"namespace": "ns"}},
+            ),
+        ],
+    }

@@ -7,6 +7,7 @@ prints `kafka://host:port,...` and then obeys commands, one a line, each answere
     errors API CODE ...       the next requests of this kind (0 Produce, 1 Fetch, 8 OffsetCommit ...) get these answers
     topic-error TOPIC CODE    every metadata answer about the topic is this error; 0 ends that
     topic NAME PARTITIONS     make a topic (one that is used without gets 4 partitions)
+    leader TOPIC PARTITION ID who leads a partition: broker 1, 2 ..., or nobody, -1
     delay MS                  every answer takes this long
     down | up                 all brokers refuse connections | take them again, with all that they had
     quit                      end, as the end of its input does
@@ -40,6 +41,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "mock_push_request_errors_array": (None, [_POINTER, _API, _SIZE, ctypes.POINTER(_INT)]),
     "mock_topic_set_error": (None, [_POINTER, _TEXT, _INT]),
     "mock_topic_create": (_INT, [_POINTER, _TEXT, _INT, _INT]),
+    "mock_partition_set_leader": (_INT, [_POINTER, _TEXT, ctypes.c_int32, _BROKER]),
     "mock_broker_set_rtt": (_INT, [_POINTER, _BROKER, _INT]),
     "mock_broker_set_down": (_INT, [_POINTER, _BROKER]),
     "mock_broker_set_up": (_INT, [_POINTER, _BROKER]),
@@ -74,6 +76,8 @@ class MockCluster:
                 self._call("mock_topic_set_error", self._cluster, words[0].encode(), int(words[1]))
             case "topic":
                 self._create(words[0], int(words[1]))
+            case "leader":
+                self._call("mock_partition_set_leader", self._cluster, words[0].encode(), int(words[1]), int(words[2]))
             case "delay":
                 self._each_broker("mock_broker_set_rtt", int(words[0]))
             case "down" | "up":

@@ -47,8 +47,9 @@ def event(ms: float, event_type: str = "step_completed", **fields: Any) -> Row:
 def trace(row: Row | None = None, *, steps: Sequence[Row] = (), **lists: Sequence[Row]) -> Row:
     row = workflow() if row is None else row
     length = row.get("execution_time_ms")
-    nothing: Row = {"transitions": [], "stamps": [], "events": [], "truncated": False}
-    return nothing | {"workflow": row, "steps": list(steps), "duration_ms": length} | lists
+    nothing: Row = {"transitions": [], "stamps": [], "events": [], "truncated": []}
+    told = nothing | {"workflow": row, "steps": list(steps), "duration_ms": length} | lists
+    return told | {"totals": {name: len(told[name]) for name in ("steps", "transitions", "stamps", "events")}}
 
 
 def busy(steps: int) -> Row:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -87,14 +88,15 @@ def announced(items: list[Operation | Refusal]) -> dict[str, Any]:
     return found
 
 
-def read_all(consumer: BusConsumer, wanted: set[str]) -> list[BusRecord]:
+def read_all(consumer: BusConsumer, wanted: set[str], *, committing: bool = True) -> list[BusRecord]:
     """Everything until the wanted events are there, and what follows at once."""
     seen: list[BusRecord] = []
 
     def arrived() -> bool:
         records = consumer.poll(1000, 0.2)
         seen.extend(records)
-        consumer.commit(records)
+        if committing:
+            consumer.commit(records)
         return not records and wanted <= {event_id(record) for record in seen}
 
     wait_until(arrived, seconds=60, what="every event is on the bus")
@@ -103,7 +105,8 @@ def read_all(consumer: BusConsumer, wanted: set[str]) -> list[BusRecord]:
 
 def event_id(record: BusRecord) -> str:
     assert record.value is not None
-    told = str(json.loads(record.value)["event_id"])
+    value = json.loads(record.value)
+    told = str((value["original_data"] if record.topic.endswith(".dlq") else value)["event_id"])
     assert record.headers["event_id"] == told
     return told
 
@@ -179,9 +182,46 @@ def test_what_the_fleet_announced_becomes_nothing_new_when_it_is_consumed(
     tables = ("operations", "event_logs", "dead_letters", "bridge_states", "fsm_transitions", "fsm_states")
     before = {table: rows(conn, table) for table in tables}
     with reader_from_the_beginning(empty, "loop-check") as consumer:
-        read_all(consumer, wanted)
+        read_all(consumer, wanted, committing=False)  # what every group has committed would go
     with consumer_of(empty, group="loop"):
         wait_until(lambda: left(empty, "loop") == 0, seconds=60, what="everything is consumed")
+    assert {table: rows(conn, table) for table in tables} == before
+
+
+TOO_LARGE = "y" * 300_000  # for a bus of 256 KiB
+SPECIAL = (
+    *("workflow_started", "workflow_completed", "workflow_failed", "step_completed", "state_transition"),
+    *("metadata_stamp_created", "state_aggregation_completed", "state_persisted", "node_heartbeat", "query_requested"),
+)
+
+
+@pytest.mark.timeout(240)
+def test_what_the_bus_refused_becomes_nothing_new_when_its_dead_letter_is_consumed(
+    empty: Stack, conn: psycopg.Connection[Any]
+) -> None:
+    about = [str(uuid4()) for _ in SPECIAL]
+    said = {"timestamp": datetime.now(UTC).isoformat(), "node_id": "n", "text": TOO_LARGE}
+    given = [
+        {
+            "intent_type": "PublishEvent",
+            "payload": {"event_type": kind, "correlation_id": one, "data": said | {"workflow_id": one}},
+        }
+        for kind, one in zip(SPECIAL, about, strict=True)
+    ]
+    assert all(result.success for result in asyncio.run(execute(empty, given, lists_of=1)))
+    wait_until(lambda: not waiting(conn), seconds=30, what="the bus has refused all of them")
+    tables = (
+        *("operations", "event_logs", "dead_letters", "workflow_executions", "workflow_steps", "fsm_transitions"),
+        *("fsm_states", "bridge_states", "metadata_stamps", "node_registrations"),
+    )
+    before = {table: rows(conn, table) for table in tables}
+    assert [len(before[table]) for table in tables] == [len(SPECIAL)] * 3 + [0] * 7
+    with reader_from_the_beginning(empty, "dead-letters") as consumer:
+        wanted = {str(id_) for (id_,) in conn.execute("select id from dead_letters")}
+        told = read_all(consumer, wanted, committing=False)
+    assert {record.topic.endswith(".dlq") for record in told if record.key in about} == {True}
+    with consumer_of(empty, group="dead-loop"):
+        wait_until(lambda: left(empty, "dead-loop") == 0, seconds=60, what="everything is consumed")
     assert {table: rows(conn, table) for table in tables} == before
 
 

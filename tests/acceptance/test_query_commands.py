@@ -80,15 +80,36 @@ def test_a_trace_reads_from_top_to_bottom(asked: str) -> None:
     assert line_of(told, "workflow", str(WORKFLOW)) and line_of(told, "took", "1.5 s")
     assert line_of(told, "started (UTC)", "2026-01-05 10:00:00.000")
     assert r"\x1b[31m[red]boom[/red]\nxxx" in line_of(told, "validate_input", "1.23 s", "…")
-    assert line_of(told, "PENDING", "FAILED", "timer") and line_of(told, "made", "recorded")
+    assert line_of(told, "PENDING", "FAILED", "timer")
+    assert r"\x1b[31m[red]boom" in line_of(told, "made", "recorded")
     titles = [line for line in lines(told) if line.endswith("(1)")]
     assert titles == ["steps (1)", "transitions (1)", "stamps (1)", "events (1)"]
 
 
 def test_a_trace_for_programs_is_one_object(asked: str) -> None:
     trace = json.loads(run(asked, "trace", str(WORKFLOW), "--json"))
-    assert (trace["duration_ms"], trace["truncated"], len(trace["steps"])) == (1500.0, False, 1)
+    assert (trace["duration_ms"], trace["truncated"], len(trace["steps"])) == (1500.0, [], 1)
     assert trace["steps"][0]["error_message"] == HOSTILE
+
+
+def test_a_long_trace_is_told_as_far_as_asked_for_and_how_long_it_is(
+    asked: str, conn: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    apply(conn, [step(WORKFLOW, step_order=number) for number in range(2, 6)])
+    told = run(asked, "trace", str(WORKFLOW), "--limit", "2")
+    assert line_of(told, "steps (2 of 5)") and line_of(told, "There is more than is shown.")
+    assert len(json.loads(run(asked, "trace", str(WORKFLOW), "--json"))["steps"]) == 5
+    file = tmp_path / "trace.html"
+    run(asked, "trace", str(WORKFLOW), "--limit", "2", "--html", file)
+    assert "steps (2 of 5)" in file.read_text(encoding="utf-8")
+    assert "Invalid value for '--limit'" in run(asked, "trace", str(WORKFLOW), "--limit", "10001", code=2)
+
+
+def test_a_failure_is_told_however_the_workflow_told_it(asked: str, conn: psycopg.Connection[Any]) -> None:
+    info = {"message": "no answer", "code": "E7"}
+    apply(conn, [execution(UUID(int=0xCC), state="FAILED", completed_at=now(), error_info=info)])
+    assert line_of(run(asked, "failed"), "E7", "no answer")
+    assert line_of(run(asked, "trace", str(UUID(int=0xCC))), "error", "no answer (E7)")
 
 
 def test_a_trace_for_a_browser_is_a_file(asked: str, tmp_path: Path) -> None:

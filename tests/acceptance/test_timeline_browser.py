@@ -88,6 +88,16 @@ def test_a_failure_is_red_and_its_message_is_there(tmp_path: Path) -> None:
     assert found["errors"][0]["text"] == "TimeoutError: no answer"
 
 
+def test_a_bar_that_is_too_short_to_see_is_a_mark_and_red_where_it_failed(tmp_path: Path) -> None:
+    day = 86_400_000
+    steps = [step("quick", day, 300), step("boom", 2 * day, 300, status="FAILED"), step("far", -9 * day, 300)]
+    found = seen(page(trace(workflow(3 * day), steps=steps)), MEASURE, directory=tmp_path)
+    whole, *marks = found["bars"]
+    assert all(mark["right"] - mark["left"] >= 1 for mark in marks)
+    assert marks[0]["fill"] == whole["fill"] != marks[1]["fill"]
+    assert marks[2]["left"] == pytest.approx(whole["left"], abs=1), "what is far off is at the edge"
+
+
 @pytest.mark.parametrize("width_px", [500, 1_020, 1_900])
 def test_labels_are_apart_and_the_page_as_wide_as_its_window(tmp_path: Path, width_px: int) -> None:
     found = seen(page(busy(300)), MEASURE, directory=tmp_path, width_px=width_px)

@@ -147,6 +147,28 @@ def test_the_operations_of_a_large_message_share_what_an_answer_may_weigh(
     assert shares[:17] == [4 * 2**20] * 17
 
 
+@pytest.mark.parametrize("operation_type", ["query", "update"])
+def test_one_large_row_needs_a_share_that_holds_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, operation_type: str
+) -> None:
+    monkeypatch.setattr(tasks.database, "MAX_ANSWERS_BYTES", 8000)
+    monkeypatch.setattr(generic, "MAX_BYTES", 2000)
+    large = insert(configuration={"text": "x" * 3000})
+    assert ask(fleet, large)["success"]
+    asked: dict[str, Any] = {
+        "operation_type": operation_type,
+        "entity_type": "bridge_state",
+        "query_filters": {"bridge_id": large["entity"]["bridge_id"]},
+    }
+    if operation_type == "update":
+        asked |= {"entity": {"version": 2}, "returning": True}
+    (alone,) = batch(fleet, operation(asked))
+    assert alone.status == "applied"
+    crowded, *others = batch(fleet, operation(asked), *[operation(count()) for _ in range(2)])
+    assert (crowded.code, [one.status for one in others]) == ("VALIDATION_ERROR", ["applied"] * 2)
+    assert str(8000 // 3) in answer_of(crowded)["error_message"]
+
+
 # ---- one request of any producer -------------------------------------------------------------------------------------
 
 
@@ -159,6 +181,14 @@ def test_one_request_is_answered_with_its_output(fleet: Fleet) -> None:
     assert ask(fleet, count() | {"correlation_id": str(request["entity"]["bridge_id"])})["correlation_id"] == str(
         request["entity"]["bridge_id"]
     )
+
+
+def test_text_is_read_as_exactly_as_what_celery_itself_reads(fleet: Fleet) -> None:
+    assert ask(fleet, "\ufeff" + json.dumps(insert()))["success"]
+    for n, problem in ((2**64, "integer of more than 64 bits"), (float("nan"), "not a finite number")):
+        for given in (insert(configuration={"n": n}), json.dumps(insert(configuration={"n": n}))):
+            output = ask(fleet, given)
+            assert output["error_message"] == f"request: entity.configuration.n: {problem}"
 
 
 def test_a_request_without_ids_has_them_from_its_task(fleet: Fleet) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -114,6 +114,17 @@ def store(database: str) -> Iterator[Store]:
         ("persist_workflow_step", None, {}, "workflow_step_data: an object is required for persist_workflow_step"),
         ("insert", WORKFLOW, {"entity": entity(WORKFLOW), "returning": 1}, "returning: neither true nor false"),
         ("insert", WORKFLOW, {"entity": entity(WORKFLOW), "correlation_id": "x"}, "correlation_id: not a UUID"),
+        ("count", WORKFLOW, {"correlation_id": str(UUID(int=0))}, "correlation_id: all zeros"),
+        (
+            "update",
+            WORKFLOW,
+            {"expected_verison": 1, "entity": {}},
+            "expected_verison: no field of a database operation",
+        ),
+        ("query", WORKFLOW, {"filters": {}, HOSTILE: 1}, "<a name that is none>, filters: no field of a database"),
+        ("list_nodes", None, {"parameters": {}}, "parameters: no field of a database operation"),
+        ("persist_workflow_step", None, {"data": {}}, "data: no field of a database operation"),
+        ("insert", WORKFLOW, {"entity": entity(WORKFLOW, correlation_id="a\0b")}, "correlation_id: Input should be a"),
         ("insert", WORKFLOW, {"entity": entity(WORKFLOW, metadata={"priority": True})}, "metadata: "),
     ],
 )
@@ -250,7 +261,7 @@ def test_a_defect_in_a_read_is_not_the_databases(store: Store, monkeypatch: pyte
 
 
 def test_what_the_database_refuses_of_a_read_stays_its_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def report(conn: psycopg.Connection[Any], parameters: Row) -> Row:
+    def report(conn: psycopg.Connection[Any], parameters: Row, *_: object) -> Row:
         conn.execute("do $$ begin raise exception 'no'; end $$")
         return {}
 
@@ -263,8 +274,8 @@ def defect(*_: object) -> Any:
 
 
 def test_rows_that_are_too_large_for_an_answer_are_not_written(store: Store) -> None:
-    large = entity("metadata_stamp", stamp_data={"x": "y" * 2000})
-    code, message = store.refused("insert", "metadata_stamp", entity=large, returning=True, max_bytes=1000)
+    large = [entity("metadata_stamp", stamp_data={"x": "y" * 2000})] * 2
+    code, message = store.refused("batch_insert", "metadata_stamp", batch_entities=large, returning=True, max_bytes=999)
     assert code == "VALIDATION_ERROR" and message.startswith("returning: ") and "exceeds maximum" in message
     assert count(store.conn, "metadata_stamps") == 0
 
@@ -306,7 +317,7 @@ def test_a_persist_operation_that_is_refused_says_why_and_is_kept(store: Store) 
 
 
 def test_a_report_is_asked_for_by_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def report(conn: psycopg.Connection[Any], parameters: Row) -> Row:
+    def report(conn: psycopg.Connection[Any], parameters: Row, *_: object) -> Row:
         if parameters.get("write"):
             conn.execute("delete from node_registrations")
         if parameters.get("wait"):

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from omninode_bridge.clock import now
 from omninode_bridge.enums import EnumCoreErrorCode
 from omninode_bridge.errors import OnexError
 from store import queries
@@ -112,8 +113,22 @@ def test_a_page_ends_before_what_would_not_fit(conn: Conn) -> None:
     seen = [ids(items) for items in pages(conn, max_bytes=35_000)]
     assert [len(items) for items in seen] == [3] * 6 + [2]
     assert [id_ for items in seen for id_ in items] == ids(read(conn)["items"])
+    assert [len(items) for items in pages(conn, max_bytes=5_000)] == [1] * 20
+
+
+@pytest.mark.parametrize("sort_by", ["created_at", "started_at"])
+def test_a_row_that_is_larger_than_any_answer_is_read_alone(conn: Conn, sort_by: str) -> None:
+    """By what none lacks, and by what the second row lacks: two statements."""
+    large = factories.execution(metadata={"text": "x" * 10_000}, started_at=now())
+    for batch in ([factories.execution() for _ in range(3)], [large]):
+        assert all(outcome.committed for outcome in apply(conn, batch))
+    seen = [ids(items) for items in pages(conn, sort_by=sort_by, max_bytes=5_000)]
+    assert [len(items) for items in seen] == [1, 3]
     with pytest.raises(OnexError, match="limit: the answer has more than 5000 bytes"):
-        read(conn, max_bytes=5_000, page="")
+        read(conn, sort_by=sort_by, max_bytes=5_000)
+    assert ids(read(conn, sort_by=sort_by, limit=1, max_bytes=5_000)["items"]) == seen[0]
+    by_key = {"correlation_id": str(large.data.correlation_id)}  # type: ignore[attr-defined]  # a workflow's data
+    assert ids(read(conn, query_filters=by_key, max_bytes=5_000)["items"]) == seen[0], "nothing else is found"
 
 
 @pytest.mark.parametrize("value", ["infinity", "-infinity", "0044-03-15 12:00:00+00 BC", "12026-01-01 00:00:00+00"])

@@ -4,7 +4,6 @@ import json
 import operator
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,8 +15,9 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from omninode_bridge.enums import EnumCoreErrorCode
+from omninode_bridge.enums import EnumCoreErrorCode, EnumEntityType
 from omninode_bridge.errors import OnexError
+from omninode_bridge.persistence.entities import checked_fields
 from store import queries
 from store.apply import apply
 from store.entities import ENTITIES, Entity, Kind
@@ -67,6 +67,16 @@ def typed(kind: Kind, value: Any) -> Any:
 
 def typed_row(entity: Entity, row: Row) -> Row:
     return {name: typed(kind, row[name]) for name, kind in entity.columns.items()}
+
+
+def written(entity_type: str, column: str, value: Any) -> Any:
+    """Text as a write puts it, or as it is where no write takes it."""
+    if isinstance(value, list) and column != "unique_file_types":
+        return [written(entity_type, column, one) for one in value]
+    try:
+        return checked_fields(EnumEntityType(entity_type), {column: value}, partial=True)[column]
+    except OnexError:
+        return value
 
 
 def key_of(entity: Entity, row: Row) -> tuple[Any, ...]:
@@ -172,7 +182,8 @@ def test_every_operator_on_every_column_finds_what_python_finds(
     for column, kind in entity.columns.items():
         for suffix, value in comparisons(kind, CLOSED.get(column, POOLS[kind])):
             asked: Any = {"entity_type": entity_type, "query_filters": {column + suffix: value}}
-            expected = [row for row in rows if matches(kind, row[column], suffix, value)]
+            wanted = written(entity_type, column, value) if kind in ("text", "texts") else value
+            expected = [row for row in rows if matches(kind, row[column], suffix, wanted)]
             items = [typed_row(entity, row) for row in read(conn, **asked)["items"]]
             by_key = sorted(expected, key=lambda row: key_of(entity, row), reverse=True)
             assert items == by_key, (column, suffix, value)
@@ -291,18 +302,6 @@ def test_numbers_come_back_as_they_were_told(conn: Conn) -> None:
     assert error.error_code is EnumCoreErrorCode.DATABASE_QUERY_ERROR and "cannot be read" in error.message
 
 
-def test_checking_a_hundred_rows_takes_less_than_three_milliseconds(conn: Conn) -> None:
-    rows = [factories.execution(metadata={"a": 1, "b": {"c": [1, 2, 3]}}, execution_time_ms=5) for _ in range(100)]
-    assert all(outcome.committed for outcome in apply(conn, rows))
-
-    def took_ms(strict: bool) -> float:
-        started = time.perf_counter()
-        assert len(read(conn, strict_jsonb_validation=strict)["items"]) == 100
-        return (time.perf_counter() - started) * 1000
-
-    assert min(took_ms(True) for _ in range(20)) - min(took_ms(False) for _ in range(20)) < 3
-
-
 def test_an_answer_has_a_bound_in_bytes_and_postgresql_stops_there(conn: Conn) -> None:
     big = [factories.execution(metadata={"text": "x" * 10_000}) for _ in range(50)]
     assert all(outcome.committed for outcome in apply(conn, big))
@@ -311,7 +310,7 @@ def test_an_answer_has_a_bound_in_bytes_and_postgresql_stops_there(conn: Conn) -
         queries.read(conn, request, timeout_ms=5000, max_bytes=30_000)
     query = queries.parse({"entity_type": "workflow_execution"})
     ((text, values),) = queries.statements(query, 1000, 30_000)
-    assert len(conn.execute(text, values).fetchall()) == 3
+    assert len(conn.execute(text, values).fetchall()) == 4, "and one that says whether there is more"
     assert len(queries.read(conn, request | {"limit": 2}, timeout_ms=5000, max_bytes=30_000)[0]["items"]) == 2
 
 

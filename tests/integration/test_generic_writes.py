@@ -339,7 +339,8 @@ def test_writes_go_by_index(store: Store) -> None:
         keys = {f"key_{n}": [str(UUID(int=7))] for n in range(2)}
         for text in (generic_statements.read(name), generic_statements.delete(name)):
             assert_by_index(store, text, keys)
-    assert_by_index(store, statement("find_parents").encode(), {"ids": [str(UUID(int=7))]})
+    for lookup in ("find_parents", "release_stamps"):
+        assert_by_index(store, statement(lookup).encode(), {"ids": [str(UUID(int=7))]})
 
 
 def assert_by_index(store: Store, text: bytes, parameters: Row) -> None:

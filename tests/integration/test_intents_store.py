@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -12,6 +12,7 @@ import pytest
 import store.recovery
 from omninode_bridge.clock import now, uuid7
 from omninode_bridge.envelope import announcement_id
+from omninode_bridge.intents import intent_item
 from omninode_bridge.operation import Operation, RecoverFsmStatesData, operation_of
 from omninode_bridge.wire import encode, encode_batch
 from store import outbox
@@ -19,6 +20,7 @@ from tests import factories
 from tests.deadline import wait_until
 from tests.factories import count, store_connection
 from tests.integration.intent_tasks import Fleet, fleet_on, publishing
+from tests.intent_payloads import spellings
 
 Conn = psycopg.Connection[Any]
 NOWHERE = "postgresql://fleet:word@127.0.0.1:1/none"
@@ -256,6 +258,26 @@ def test_a_message_that_comes_again_changes_nothing(fleet: Fleet, conn: Conn) ->
     assert again == first
 
 
+@pytest.mark.parametrize("kind", spellings())
+def test_an_intent_that_is_written_in_several_ways_counts_once(fleet: Fleet, conn: Conn, kind: str) -> None:
+    items = [intent_item({"intent_type": named, "payload": payload}) for named, payload in spellings(now())[kind]]
+    assert [outcome.status for outcome in fleet.batch(*items)] == ["applied"] + ["duplicate"] * (len(items) - 1)
+    assert (count(conn, "operations"), count(conn, "event_logs"), count(conn, "dead_letters")) == (1, 1, 0)
+
+
+def test_a_move_is_kept_with_its_metadata_and_its_time(fleet: Fleet, conn: Conn) -> None:
+    told, untold = move(), move()
+    told["payload"]["metadata"] = {"namespace": "ns"}
+    fleet.call("execute_intents", [told, untold])
+    kept = {id_.hex: data for id_, data in conn.execute("select entity_id, transition_data from fsm_transitions")}
+    at = told["payload"]["transition_record"]["timestamp"]
+    assert kept[UUID(told["payload"]["workflow_id"]).hex] == {"metadata": {"namespace": "ns"}, "timestamp": at}
+    assert kept[UUID(untold["payload"]["workflow_id"]).hex] == {}
+    states = fleet.call("recover_fsm_states")["recovered_states"]
+    found = [states[one["payload"]["workflow_id"]]["metadata"] for one in (told, untold)]
+    assert found == [{"namespace": "ns"}, {}]
+
+
 def test_one_intent_is_answered_by_one_result_and_a_list_by_a_list(fleet: Fleet) -> None:
     assert fleet.call("execute_intents", publish())["success"]
     assert [result["success"] for result in fleet.call("execute_intents", [publish()])] == [True]
@@ -274,6 +296,15 @@ def test_a_text_that_cannot_be_read_is_refused_and_kept(fleet: Fleet, conn: Conn
 def test_what_only_lenient_json_holds_costs_one_intent_alone(fleet: Fleet) -> None:
     text = json.dumps([publish(data={"n": float("nan")}), publish()])
     assert [result["success"] for result in fleet.call("execute_intents", text)] == [False, True]
+
+
+def test_a_text_is_read_as_exactly_as_what_celery_itself_reads(fleet: Fleet, conn: Conn) -> None:
+    intents = [publish(data={"n": number}) for number in (2**64 - 1, 2**64, 2**64 + 1)]
+    for given in (intents, json.dumps(intents), "\ufeff" + json.dumps(intents)):
+        results = fleet.call("execute_intents", given)
+        assert [result["success"] for result in results] == [True, False, False]
+        assert results[1]["error"] == "VALIDATION_ERROR: data.n: integer of more than 64 bits"
+    assert count(conn, "dead_letters") == 2, "different ones, each once"
 
 
 def test_too_many_intents_are_refused_together(fleet: Fleet, conn: Conn) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from store import letters, outbox
 from store.announcements import Announcement
 from store.apply import Limits, apply
 from tests.factories import count, heartbeat, publish_event, step, store_connection
+from worker.bus_items import is_own
 
 Conn = psycopg.Connection[Any]
 
@@ -176,13 +177,58 @@ def test_a_repaired_event_keeps_its_id_and_topic_and_goes_under_its_key(conn: Co
     assert outbox.pending(conn, [outbox.shard_of("other")], rows_limit=1) == [event]
 
 
+@pytest.mark.parametrize("given", ["payload", "some fields", "another's fields"])
+def test_a_repair_stays_in_the_envelope_of_the_fleet(conn: Conn, given: str) -> None:
+    letter = refused_event(conn, event_type="workflow_started", metadata={"namespace": "n"})
+    envelope = json.loads(letter.payload or "")
+    smaller = {"workflow_id": str(uuid4())}
+    repairs = {
+        "payload": smaller,
+        "some fields": {"envelope_version": "1.0", "payload": smaller},
+        "another's fields": envelope | {"payload": smaller, "source_service": "somebody", "event_id": str(uuid7())},
+    }
+    letters.retry(conn, letter, payload=json.dumps(repairs[given]))
+    (event,) = waiting(conn)
+    assert json.loads(event.value()) == envelope | {"payload": smaller}
+    assert is_own(event.topic, event.partition_key, json.loads(event.value()))
+
+
 def test_an_event_without_an_envelope_stays_without(conn: Conn) -> None:
     bare = Announcement(uuid7(), "query_completed", "answers", "k", None, None, {"success": True}, None)
     with conn.transaction():
         outbox.append(conn, [bare])
     refuse(conn, "no such topic")
-    letters.retry(conn, letters.find(conn, bare.id), payload='{"success": false}')
-    assert [event.value() for event in waiting(conn)] == [b'{"success":false}']
+    letters.retry(conn, letters.find(conn, bare.id), payload='{"envelope_version": "1.0"}')
+    assert [event.value() for event in waiting(conn)] == [b'{"envelope_version":"1.0"}']
+
+
+def test_an_event_that_goes_out_again_has_waited_since_then(conn: Conn) -> None:
+    letter = refused_event(conn)
+    conn.execute("update event_logs set created_at = created_at - interval '2 h'")
+    letters.retry(conn, letter)
+    depth = outbox.depth(conn)
+    assert (depth.pending, depth.refused) == (1, 0) and depth.oldest_s is not None and depth.oldest_s < 600
+    (made,) = conn.execute("select created_at < now() - interval '1 h' from event_logs").fetchone() or (None,)
+    assert made, "when it was made is still known"
+
+
+def test_letters_are_retried_oldest_first_and_events_in_the_order_in_which_they_were_committed(conn: Conn) -> None:
+    first, second, third = (outcome.operation_id for outcome in apply(conn, [publish_event() for _ in range(3)]))
+    conn.execute("update event_logs set seq = seq + 10 where id = %s", (first,))  # it went out again, behind the others
+    refuse(conn, "no")
+    conn.execute("update dead_letters set created_at = created_at - interval '1 h' where id = %s", (third,))
+    early = [heartbeat(occurred_at=now() + timedelta(hours=2)) for _ in range(2)]
+    newer, older = (outcome.operation_id for outcome in apply(conn, early))
+    conn.execute("update dead_letters set created_at = created_at - interval '1 h' where id = %s", (older,))
+    letters.discard(conn, refused(conn, bad_step()))
+
+    def ids(**chosen: str) -> list[UUID]:
+        return [id_ for id_, _ in letters.open_in_order(conn, **chosen)]
+
+    assert ids() == [older, newer, second, third, first]
+    assert (ids(code="FUTURE"), ids(code="CONFLICT")) == ([older, newer], [])
+    conn.execute("delete from event_logs where id = %s", (third,))  # its day was dropped
+    assert ids() == [older, newer, third, second, first]
 
 
 def test_an_event_that_is_refused_again_is_the_same_letter_open_again(conn: Conn) -> None:
@@ -223,6 +269,8 @@ def test_an_event_that_the_bus_has_is_not_sent_again(conn: Conn) -> None:
         ),
         ('{"n": 1e999}', "payload"),
         ('{"n": 36893488147419103232}', "payload"),
+        ('{"n": ' + "[" * 900 + "]" * 900 + "}", "payload"),
+        ("[" * 100_000, "payload: nested too deep"),
         (
             json.dumps({"envelope_version": "1.0", "event_type": "t" * 101, "source_node_id": "n", "payload": {}}),
             "operation",

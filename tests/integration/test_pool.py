@@ -12,7 +12,7 @@ import pytest
 from store.apply import Limits
 from store.breaker import Breaker, BreakerConfig
 from store.errors import Outage
-from store.pool import ExhaustionWatch, Pool, PoolConfig
+from store.pool import ExhaustionWatch, Pool, PoolConfig, lone_connection
 from tests.deadline import wait_until
 from worker.gate import Gate
 
@@ -71,6 +71,16 @@ def test_a_connection_has_the_session_s_limits(pool: Pool) -> None:
         name = conn.execute("show application_name").fetchone()
     assert shown == {"statement_timeout": ("30s",), "lock_timeout": ("2s",), "jit": ("off",)}
     assert (idle, name) == (("30s",), ("test",))
+
+
+@pytest.mark.parametrize(("set_to", "used"), [("off", "on"), ("remote_write", "remote_write"), ("on", "on")])
+def test_what_is_confirmed_outlives_the_server_whatever_the_database_is_set_to(
+    database: str, set_to: str, used: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(f"alter database {admin.info.dbname} set synchronous_commit = {set_to}")
+    with lone_connection(config(database)) as conn:
+        assert conn.execute("show synchronous_commit").fetchone() == (used,)
 
 
 def test_the_statistics_tell_how_full_the_pool_is(pool: Pool) -> None:

@@ -1,7 +1,7 @@
 """What each report answers, and what it refuses to be asked."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,16 +10,18 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from omninode_bridge.clock import now, uuid7
+from omninode_bridge.clock import now
 from omninode_bridge.errors import OnexError
 from omninode_bridge.persistence import queries
 from omninode_bridge.persistence.models import ModelDatabaseOperationInput, ModelDatabaseOperationOutput, request_of
-from store import report_trace, reports
+from store import reports
 from store.apply import apply
 from store.batch import Limits
 from store.entities import ENTITIES
 from store.generic import carry_out
+from store.report_parameters import Given, Terms
 from store.reports import REPORTS, ask
+from tests.asking import asked, items, keep_event
 from tests.factories import bridge_state, execution, heartbeat, stamp, step, store_connection, transition
 
 Conn = psycopg.Connection[Any]
@@ -30,109 +32,6 @@ AGO = timedelta(minutes=1)
 def conn(database_any: str) -> Iterator[Conn]:
     with store_connection(database_any) as opened:
         yield opened
-
-
-def asked(conn: Conn, name: str, **parameters: Any) -> dict[str, Any]:
-    return ask(conn, name, parameters, timeout_ms=5000)
-
-
-def items(conn: Conn, name: str, **parameters: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = asked(conn, name, **parameters)["items"]
-    return found
-
-
-def keep_event(conn: Conn, event_type: str = "made", **columns: Any) -> None:
-    fields = {"id": uuid7(), "event_type": event_type, "payload": Jsonb({}), **columns}
-    marks = ", ".join(["%s"] * len(fields))
-    conn.execute(f"insert into event_logs ({', '.join(fields)}) values ({marks})".encode(), list(fields.values()))
-
-
-# ---- one workflow ---------------------------------------------------------------------------------------------------
-
-
-def test_a_trace_tells_a_workflow_whole_and_in_order(conn: Conn) -> None:
-    id_, at = uuid4(), now() - timedelta(minutes=10)
-    took = {"started_at": at, "completed_at": at + timedelta(seconds=1.5), "execution_time_ms": 7}
-    moves = [("PENDING", "PROCESSING"), ("PROCESSING", "COMPLETED")]
-    apply(
-        conn,
-        [
-            execution(id_, state="COMPLETED", namespace="tests", **took),
-            *[step(id_, step_order=number, step_name=f"s{number}") for number in (3, 1, 2)],
-            *[
-                transition(id_, from_state=before, to_state=after, occurred_at=at + timedelta(seconds=number))
-                for number, (before, after) in enumerate(moves)
-            ],
-            stamp(id_, file_hash="abc"),
-            step(uuid4()),
-            transition(uuid4()),
-        ],
-    )
-    keep_event(conn, "second", correlation_id=id_)
-    keep_event(conn, "first", correlation_id=id_, id=uuid7(), created_at=at)
-    trace = asked(conn, "trace_workflow", correlation_id=str(id_))
-    assert trace["workflow"]["correlation_id"] == str(id_)
-    assert [one["step_name"] for one in trace["steps"]] == ["s1", "s2", "s3"]
-    assert [(one["from_state"], one["to_state"]) for one in trace["transitions"]] == moves
-    assert [one["file_hash"] for one in trace["stamps"]] == ["abc"]
-    assert [one["event_type"] for one in trace["events"]] == ["first", "second"]
-    assert (trace["duration_ms"], trace["truncated"]) == (1500.0, False)
-
-
-def test_the_rows_of_a_trace_have_the_columns_that_users_see(conn: Conn) -> None:
-    id_ = uuid4()
-    apply(conn, [execution(id_), step(id_), transition(id_), stamp(id_)])
-    trace = asked(conn, "trace_workflow", correlation_id=id_)
-    rows = [trace["workflow"], trace["steps"][0], trace["transitions"][0], trace["stamps"][0]]
-    kinds = ["workflow_execution", "workflow_step", "fsm_transition", "metadata_stamp"]
-    assert [set(row) for row in rows] == [set(ENTITIES[kind].columns) for kind in kinds]
-
-
-def test_without_both_ends_a_workflow_took_what_it_says(conn: Conn) -> None:
-    id_ = uuid4()
-    apply(conn, [execution(id_, completed_at=now(), execution_time_ms=7)])
-    assert asked(conn, "trace_workflow", correlation_id=id_)["duration_ms"] == 7.0
-
-
-def test_a_row_older_than_the_fleet_is_found_by_its_id(conn: Conn) -> None:
-    row, correlation_id = uuid4(), uuid4()
-    conn.execute("insert into workflow_executions (id, correlation_id) values (%s, %s)", (row, correlation_id))
-    apply(conn, [step(row), transition(row), transition(correlation_id)])
-    by_id, by_correlation = (asked(conn, "trace_workflow", correlation_id=one) for one in (row, correlation_id))
-    assert by_id == by_correlation
-    assert (len(by_id["steps"]), len(by_id["transitions"]), by_id["duration_ms"]) == (1, 2, None)
-
-
-def test_what_only_moved_has_a_trace_without_workflow(conn: Conn) -> None:
-    id_ = uuid4()
-    apply(conn, [transition(id_)])
-    trace = asked(conn, "trace_workflow", correlation_id=id_)
-    assert (trace["workflow"], len(trace["transitions"])) == (None, 1)
-
-
-def test_a_trace_of_nothing_is_not_found(conn: Conn) -> None:
-    with pytest.raises(OnexError, match="NOT_FOUND: correlation_id"):
-        asked(conn, "trace_workflow", correlation_id=uuid4())
-
-
-def test_a_long_list_is_cut_and_the_trace_says_so(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_trace, "MAX_ROWS", 3)
-    id_ = uuid4()
-    apply(conn, [step(id_, step_order=number) for number in range(3)])
-    assert asked(conn, "trace_workflow", correlation_id=id_)["truncated"] is False
-    apply(conn, [step(id_, step_order=3)])
-    trace = asked(conn, "trace_workflow", correlation_id=id_)
-    assert ([one["step_order"] for one in trace["steps"]], trace["truncated"]) == ([0, 1, 2], True)
-
-
-def test_a_heavy_trace_keeps_to_its_bytes_and_spares_the_other_lists(conn: Conn) -> None:
-    id_, heavy = uuid4(), {"text": "x" * 500_000}
-    apply(conn, [step(id_, step_order=number, input_data=heavy) for number in range(8)])
-    apply(conn, [stamp(id_), transition(id_)])
-    keep_event(conn, correlation_id=id_)
-    trace = asked(conn, "trace_workflow", correlation_id=id_)
-    assert ([one["step_order"] for one in trace["steps"]], trace["truncated"]) == ([0, 1, 2, 3, 4, 5], True)
-    assert [len(trace[name]) for name in ("transitions", "stamps", "events")] == [1, 1, 1]
 
 
 # ---- many workflows -------------------------------------------------------------------------------------------------
@@ -187,7 +86,7 @@ def test_steps_are_timed_by_name_and_type(conn: Conn) -> None:
         [
             step(execution_time_ms=10, **hashed),
             step(started_at=at, completed_at=at + timedelta(milliseconds=30), **hashed),
-            step(**hashed),
+            step(started_at=at, completed_at=at - AGO, **hashed),
             step(execution_time_ms=9000, **{**hashed, "created_at": at - timedelta(hours=2)}),
             step(step_name="route", created_at=at),
         ],
@@ -271,10 +170,10 @@ def test_an_unknown_session_has_no_events(conn: Conn) -> None:
 
 def test_a_heavy_session_is_cut_and_says_so(conn: Conn) -> None:
     session = uuid4()
-    for _ in range(8):
-        keep_event(conn, session_id=session, payload=Jsonb({"text": "x" * 500_000}))
+    for _ in range(14):
+        keep_event(conn, session_id=session, payload=Jsonb({"text": "x" * 250_000}))
     told = asked(conn, "session_events", session_id=session)
-    assert (told["total_events"], len(told["timeline"]), told["truncated"]) == (8, 6, True)
+    assert (told["total_events"], len(told["timeline"]), told["truncated"]) == (14, 12, True)
 
 
 def test_events_that_tell_of_an_error_are_found_newest_first(conn: Conn) -> None:
@@ -330,7 +229,7 @@ def test_a_namespace_in_numbers(conn: Conn) -> None:
         conn,
         [
             stamp(file_metadata={"size_bytes": 10, "content_type": "text/plain"}),
-            stamp(file_metadata={"size": 5, "content_type": "text/plain"}),
+            stamp(file_metadata={"size": 5.0, "content_type": "text/plain"}),
             stamp(file_metadata={"file_size": "no number", "file_type": "pdf"}),
             stamp(),
             bridge_state(total_size_bytes=99, total_items_aggregated=3),
@@ -338,7 +237,7 @@ def test_a_namespace_in_numbers(conn: Conn) -> None:
             execution(
                 state="COMPLETED", started_at=at, completed_at=at + timedelta(milliseconds=30), namespace="tests"
             ),
-            execution(state="COMPLETED", namespace="tests"),
+            execution(state="COMPLETED", started_at=at, completed_at=at - AGO, namespace="tests"),
             execution(state="FAILED", execution_time_ms=5000, namespace="tests"),
             execution(state="FAILED", namespace="other"),
         ],
@@ -347,6 +246,7 @@ def test_a_namespace_in_numbers(conn: Conn) -> None:
         "namespace": "tests",
         "total_stamps": 4,
         "total_size_bytes": 15,
+        "unique_file_types": 2,
         "file_types": ["pdf", "text/plain"],
         "avg_processing_time_ms": 20.0,
         "workflows_by_state": {"COMPLETED": 3, "FAILED": 1},
@@ -387,7 +287,7 @@ def test_a_report_that_there_is_not_is_refused(conn: Conn) -> None:
 
 
 def test_a_report_that_takes_too_long_says_so(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(conn: Conn, given: Mapping[str, Any]) -> dict[str, Any]:
+    def slow(conn: Conn, given: Given, terms: Terms) -> dict[str, Any]:
         conn.execute("select pg_sleep(30)")
         return {}
 
@@ -397,7 +297,7 @@ def test_a_report_that_takes_too_long_says_so(conn: Conn, monkeypatch: pytest.Mo
 
 
 def test_a_value_that_only_the_database_finds_wrong_is_refused(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(conn: Conn, given: Mapping[str, Any]) -> dict[str, Any]:
+    def wrong(conn: Conn, given: Given, terms: Terms) -> dict[str, Any]:
         conn.execute("select 1 / %s", (0,)).fetchone()
         return {}
 

@@ -16,7 +16,7 @@ from omninode_bridge.operation import Operation
 from omninode_bridge.outcome import Outcome
 from omninode_bridge.wire import decode_batch, encode, encode_batch
 from store.apply import apply
-from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS
+from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
 from tests.property.strategies import World
 
 CONNECTIONS = 3
@@ -85,4 +85,6 @@ def store(database_any: str) -> Iterator[Store]:
 
 
 def connect(url: str, options: str) -> Connection:
-    return psycopg.connect(url, autocommit=True, options=options, prepare_threshold=PREPARE_THRESHOLD)
+    conn = psycopg.connect(url, autocommit=True, options=options, prepare_threshold=PREPARE_THRESHOLD)
+    read_json(conn)
+    return conn

@@ -116,7 +116,7 @@ _contributed = st.sampled_from([0, 1, 2**31, 2**50])
 _scalars = (
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | _text
 )

@@ -1,6 +1,6 @@
 """What an intent says to the bus: its event, its topic, its key, and an id that it always has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -9,7 +9,8 @@ import pytest
 
 from omninode_bridge.clock import uuid7, uuid7_millis
 from omninode_bridge.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1, announcement_id
-from omninode_bridge.operation import Operation
+from omninode_bridge.intents import INTENT, intent_item
+from omninode_bridge.operation import Operation, RecoverFsmStatesData, operation_of
 from omninode_bridge.refusal import Refusal
 from omninode_bridge.values import INT64_MAX
 from omninode_bridge.wire import refusal_of
@@ -116,6 +117,19 @@ def test_a_move_is_announced_with_both_states_under_the_entitys_key() -> None:
     assert one.id == announcement_id(operation.operation_id)
 
 
+@pytest.mark.parametrize("make", [factories.contribution, factories.transition_intent])
+def test_an_effect_is_traced_as_its_intent_was_and_keeps_the_order_of_its_aggregate(
+    make: Callable[[UUID], Operation],
+) -> None:
+    other = uuid4()
+    one = announced(traced(make(TRACE), other))
+    assert (one.correlation_id, one.partition_key) == (other, str(TRACE))
+    assert one.envelope is not None
+    assert (one.envelope["correlation_id"], one.envelope["partition_key"]) == (str(other), str(TRACE))
+    untraced = announced(traced(make(TRACE), None))
+    assert (untraced.correlation_id, untraced.partition_key) == (TRACE, str(TRACE))
+
+
 def refused(operation: Operation) -> Refusal:
     return refusal_of(operation, "VALIDATION_ERROR", "payload: no")
 
@@ -126,6 +140,7 @@ def refused(operation: Operation) -> Refusal:
         (factories.publish_event(), "PublishEvent"),
         (factories.contribution(), "PersistState"),
         (factories.transition_intent(), "PersistFSMTransition"),
+        (operation_of(RecoverFsmStatesData()), "RecoverFSMStates"),
     ],
 )
 def test_a_refused_intent_is_announced_with_its_reason(operation: Operation, intent_type: str) -> None:
@@ -174,6 +189,19 @@ def test_a_refusal_whose_id_lies_beyond_all_calendars_is_announced() -> None:
 def test_the_six_persist_operations_and_their_refusals_say_nothing(operation: Operation) -> None:
     assert of_operation(operation, "staging") is None
     assert of_refusal(refused(operation), "staging") is None
+
+
+@pytest.mark.parametrize(
+    ("intent", "shown"),
+    [({"intent_type": "Foo"}, "Foo"), ({"intent_type": "<b>"}, "'<b>'"), ({"intent_type": 5}, ""), (None, "")],
+)
+def test_a_refused_intent_of_no_known_type_is_announced_by_the_type_it_was_given(intent: object, shown: str) -> None:
+    refusal = intent_item(intent)
+    assert isinstance(refusal, Refusal) and refusal.refused_type == INTENT
+    one = of_refusal(refusal, "staging")
+    assert one is not None
+    assert (one.payload["intent_type"], one.payload["error_message"]) == (shown, refusal.message)
+    record(one).value()
 
 
 def test_what_was_never_an_operation_says_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import UserDict
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -105,6 +106,29 @@ def test_what_is_no_operation_is_refused_and_not_sent(given: object, message: st
     output = process(adapter, given)
     assert (output.error_code, output.error_message) == ("VALIDATION_ERROR", message)
     assert adapter.asked == []
+
+
+class Unshowable:
+    def __str__(self) -> str:
+        raise RuntimeError(SECRET)
+
+
+class Unreadable(UserDict[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        raise RuntimeError(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"operation_type": "count", "correlation_id": Unshowable()}, "correlation_id: "),
+        (Unreadable(operation_type="count"), "operation_input: cannot be read: RuntimeError"),
+    ],
+)
+def test_what_cannot_even_be_read_is_answered_too(given: object, message: str) -> None:
+    output = process(Adapter(success), given)
+    assert output.error_code == "VALIDATION_ERROR" and (output.error_message or "").startswith(message)
+    assert SECRET not in (output.error_message or "") and output.correlation_id == UUID(int=0)
 
 
 def test_a_dict_is_taken_as_an_operation_and_a_wrong_one_keeps_its_trace() -> None:

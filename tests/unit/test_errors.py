@@ -16,6 +16,12 @@ def test_an_error_says_its_code_and_its_message() -> None:
     assert error.original_error is error.__cause__ is cause
 
 
+def test_an_error_without_a_code_is_a_failed_database_operation() -> None:
+    error = OnexError(message="Failed", context={"id": 1})
+    assert (error.error_code, str(error)) == ("DATABASE_OPERATION_ERROR", "DATABASE_OPERATION_ERROR: Failed")
+    assert error.context == {"id": 1}
+
+
 def test_an_error_survives_pickling_without_its_cause() -> None:
     error = pickle.loads(pickle.dumps(OnexError(EnumCoreErrorCode.CONFLICT, "m", {"a": 1}, ValueError("why"))))
     assert (type(error), str(error), error.context, error.original_error) == (OnexError, "CONFLICT: m", {"a": 1}, None)

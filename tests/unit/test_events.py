@@ -16,6 +16,7 @@ TOPICS = (
     "dev.omninode-bridge.{slug}.v1",
     "dev.omninode-bridge.orchestrator.{slug}.v1",
     "dev.omninode_bridge.onex.evt.{slug}.v1.dlq",
+    "DEV.{slug}.V1.DLQ.dlq",
     "omninode_bridge.reducer.events.{slug}",
     "{slug}",
 )
@@ -370,3 +371,40 @@ def test_a_malformed_session_in_the_envelope_is_left_out(session: object) -> Non
 def test_a_key_that_is_no_text_is_no_key(key: Any) -> None:
     operation = mapped(envelope("thing", {}), key=key)
     assert told(operation).get("partition_key") is None
+
+
+THIRD = "0f4e1a52-7f7c-4c39-8c3c-000000000009"
+AROUND = {"workflow_id": WORKFLOW, "correlation_id": OTHER}
+
+
+@pytest.mark.parametrize(
+    ("own", "around", "workflow"),
+    [
+        ({"workflow_id": SESSION, "correlation_id": THIRD}, AROUND, SESSION),
+        ({"correlation_id": THIRD}, AROUND, THIRD),
+        ({}, AROUND, WORKFLOW),
+        ({}, {"correlation_id": OTHER}, OTHER),
+        ({"workflow_id": None}, {"workflow_id": None, "correlation_id": OTHER}, OTHER),
+    ],
+)
+def test_the_workflow_is_the_nearest_that_is_named(own: dict[str, Any], around: dict[str, Any], workflow: str) -> None:
+    fields = {"step_id": "s", "timestamp": AT, **own}
+    for value in (envelope("step_completed", fields, **around), {"event_data": fields, **around}):
+        assert told(mapped(value, "a.step-completed.v1"))["workflow_id"] == workflow
+
+
+@pytest.mark.parametrize(
+    ("own", "around", "trace"),
+    [
+        ({"workflow_id": THIRD, "correlation_id": SESSION}, AROUND, OTHER),
+        ({"correlation_id": SESSION}, {"workflow_id": WORKFLOW}, SESSION),
+        ({"workflow_id": THIRD}, {"workflow_id": WORKFLOW}, THIRD),
+        ({}, {"workflow_id": WORKFLOW, "correlation_id": "none"}, WORKFLOW),
+        ({}, {}, None),
+    ],
+)
+def test_an_event_is_traced_by_a_workflow_named_beside_its_fields_too(
+    own: dict[str, Any], around: dict[str, Any], trace: str | None
+) -> None:
+    for value in (envelope("thing", own, **around), {"event_data": own, **around}):
+        assert mapped(value).correlation_id == (None if trace is None else UUID(trace))

@@ -117,6 +117,40 @@ def test_a_number_is_finite_and_of_a_sensible_size(value: Any) -> None:
         conditions(BRIDGE, {"items_per_second": value})
 
 
+@pytest.mark.parametrize(
+    ("entity_type", "filters", "values"),
+    [
+        ("bridge_state", {"current_fsm_state": " processing "}, ["PROCESSING"]),
+        ("bridge_state", {"current_fsm_state__ne": "processing"}, ["PROCESSING"]),
+        ("bridge_state", {"current_fsm_state__gte": "processing"}, ["PROCESSING"]),
+        ("bridge_state", {"aggregation_type__in": ["File_Type", "x"]}, [["file_type", "x"]]),
+        ("bridge_state", {"unique_file_types": [" pdf"]}, [["pdf"]]),
+        ("node_heartbeat", {"health_status": "critical", "node_type": "Effect"}, ["UNHEALTHY", "effect"]),
+        ("node_health_metrics", {"health_status__in": ["recovering"]}, [["DEGRADED"]]),
+        ("fsm_transition", {"entity_type": "Workflow", "from_state": None}, ["workflow_execution"]),
+        ("metadata_stamp", {"file_hash": "ABC0"}, ["abc0"]),
+        ("workflow_execution", {"namespace": " a b ", "workflow_type__lt": "B"}, ["a b", "B"]),
+    ],
+)
+def test_text_is_compared_as_a_write_of_its_column_puts_it(
+    entity_type: str, filters: dict[str, Any], values: list[Any]
+) -> None:
+    assert conditions(ENTITIES[entity_type], filters)[1] == values
+
+
+@pytest.mark.parametrize(
+    ("entity_type", "column", "value"),
+    [
+        ("metadata_stamp", "file_hash", "No Hash"),
+        ("bridge_state", "current_fsm_state", "x" * 51),
+        ("workflow_execution", "namespace", "  "),
+        ("bridge_state", "unique_file_types", ["", " a"]),
+    ],
+)
+def test_text_that_no_write_would_take_is_compared_as_it_is(entity_type: str, column: str, value: Any) -> None:
+    assert conditions(ENTITIES[entity_type], {column: value})[1] == [value]
+
+
 def test_lists_are_compared_whole_or_not_at_all() -> None:
     condition, values = conditions(BRIDGE, {"unique_file_types": ["a", "b"]})
     assert (condition, values) == ('"unique_file_types" = %s::text[]', [["a", "b"]])

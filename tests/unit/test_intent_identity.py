@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omninode_bridge.clock import derived_uuid7, is_uuid7, uuid7, uuid7_millis
 from omninode_bridge.operation import PublishEventData
@@ -15,11 +17,13 @@ from tests.intent_payloads import (
     AT,
     GOOD,
     WHEN,
+    WORKFLOW,
     flat_event,
     move,
     operation,
     record,
     refused,
+    spellings,
     state,
 )
 
@@ -31,23 +35,57 @@ def test_the_same_intent_gets_the_same_id_and_digest(kind: str, payload: dict[st
     assert is_uuid7(one.operation_id) and uuid7_millis(one.operation_id) == int(one.occurred_at.timestamp() * 1000)
 
 
+@pytest.mark.parametrize("kind", spellings())
+def test_what_means_the_same_has_one_id_and_digest_however_it_is_written(kind: str) -> None:
+    written = [operation(named, payload, priority=n) for n, (named, payload) in enumerate(spellings()[kind])]
+    assert len({(one.operation_id, one.digest) for one in written}) == 1
+    assert len({(one.occurred_at, one.correlation_id) for one in written}) == 1
+
+
+@given(st.data())
+def test_nulls_and_the_order_of_keys_are_no_part_of_what_an_intent_means(data: st.DataObject) -> None:
+    kind, payload = data.draw(st.sampled_from([written[0] for written in spellings().values()]))
+    beside = {"PublishEvent": ["topic", "partition_key", "correlation_id", "data"]}
+    unsaid = data.draw(st.sets(st.sampled_from(beside.get(kind, ["correlation_id"]))))
+    members = data.draw(st.permutations([*payload.items(), *((name, None) for name in unsaid)]))
+    one, other = operation(kind, payload), operation(kind, dict(members))
+    assert (one.operation_id, one.digest) == (other.operation_id, other.digest)
+
+
 @pytest.mark.parametrize(
-    "other",
-    [("PublishEvent", flat_event(batch_size=101)), ("PublishEvent", flat_event(timestamp="2026-10-23T10:00:00.001Z"))],
+    ("kind", "one", "other"),
+    [
+        ("PublishEvent", flat_event(), flat_event(batch_size=101)),
+        ("PublishEvent", flat_event(), flat_event(timestamp="2026-10-23T10:00:00.001Z")),
+        ("PublishEvent", flat_event(), flat_event(correlation_id=WORKFLOW)),
+        ("PublishEvent", flat_event(), flat_event(topic="another")),
+        ("PublishEvent", flat_event(), flat_event(batch_size=None)),
+        ("PersistState", state(), state(fsm_states={WORKFLOW: "failed"})),
+        ("PersistState", state(), state(aggregated_data={"ns": {}})),
+        ("PersistFSMTransition", move(), move(transition_record=record(trigger="other"))),
+        ("PersistFSMTransition", move(), move(transition_record=record(metadata={"namespace": "NS"}))),
+    ],
 )
-def test_another_content_has_another_id(other: tuple[str, dict[str, Any]]) -> None:
-    assert operation("PublishEvent", flat_event()).operation_id != operation(*other).operation_id
+def test_another_meaning_has_another_id(kind: str, one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert operation(kind, one).operation_id != operation(kind, other).operation_id
+
+
+def test_under_an_id_of_its_own_an_intent_is_known_by_its_content_as_sent() -> None:
+    id_ = uuid7()
+    digests = {operation(kind, payload, intent_id=id_).digest for kind, payload in spellings()["PersistState"]}
+    assert len(digests) > 1
+    assert operation("PersistState", state(), intent_id=id_) == operation("PersistState", state(), intent_id=str(id_))
 
 
 def test_an_instant_and_its_text_make_the_same_operation_id() -> None:
-    def given(at: Any) -> tuple[UUID, str | None, UUID, str | None]:
+    def told(at: Any) -> tuple[UUID, str | None, UUID, str | None]:
         event = operation("PublishEvent", flat_event(timestamp=at, window={"ends": [at]}))
         moved = operation("PersistFSMTransition", move(transition_record=record(timestamp=at), timestamp=at))
         return event.operation_id, event.digest, moved.operation_id, moved.digest
 
     east = timezone(timedelta(hours=2))
-    assert given(WHEN) == given(AT) == given("2026-10-23T10:00:00+00:00") == given("2026-10-23 10:00:00")
-    assert given(WHEN) == given(WHEN.astimezone(east)) == given("2026-10-23T12:00:00.000+02:00")
+    assert told(WHEN) == told(AT) == told("2026-10-23T10:00:00+00:00") == told("2026-10-23 10:00:00")
+    assert told(WHEN) == told(WHEN.astimezone(east)) == told("2026-10-23T12:00:00.000+02:00")
 
 
 def test_the_history_is_no_part_of_the_identity() -> None:
@@ -73,16 +111,16 @@ def test_sets_tuples_and_uuids_become_json() -> None:
 
 def test_a_given_id_is_the_operations_and_tells_the_time_where_nothing_else_does() -> None:
     id_ = derived_uuid7(WHEN, b"x")
-    for given in (id_, str(id_), str(id_).upper()):
-        one = operation("PersistState", state(timestamp=None), intent_id=given)
+    for written in (id_, str(id_), str(id_).upper()):
+        one = operation("PersistState", state(timestamp=None), intent_id=written)
         assert (one.operation_id, one.occurred_at) == (id_, WHEN)
     later = operation("PersistState", state(timestamp="2026-10-24T10:00:00Z"), intent_id=id_)
     assert later.occurred_at == WHEN + timedelta(days=1)
 
 
-@pytest.mark.parametrize("given", [uuid4(), str(uuid4()), "5", 5, "", UUID(int=(1 << 128) - 1)])
-def test_an_id_of_another_kind_is_refused_by_name(given: Any) -> None:
-    refusal = refused("PersistState", state(), intent_id=given)
+@pytest.mark.parametrize("id_", [uuid4(), str(uuid4()), "5", 5, "", UUID(int=(1 << 128) - 1)])
+def test_an_id_of_another_kind_is_refused_by_name(id_: Any) -> None:
+    refusal = refused("PersistState", state(), intent_id=id_)
     assert refusal.message.startswith("intent_id: ") and is_uuid7(refusal.operation_id)
 
 

@@ -1,9 +1,10 @@
 """From an intent to an operation: every shape, and every refusal."""
 
+from collections import UserDict
 from datetime import datetime
 from enum import Enum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
@@ -12,7 +13,16 @@ import pytest
 from omninode_bridge.clock import is_uuid7
 from omninode_bridge.enums import EnumIntentType
 from omninode_bridge.intent_payloads import most_common_state
-from omninode_bridge.intents import ModelIntent, intent_item, intent_type_of
+from omninode_bridge.intent_plan import plan
+from omninode_bridge.intent_results import result_of
+from omninode_bridge.intents import (
+    INTENT,
+    ModelIntent,
+    intent_item,
+    intent_type_of,
+    listed,
+    refused_type_text,
+)
 from omninode_bridge.operation import (
     FsmTransitionIntentData,
     Operation,
@@ -44,7 +54,9 @@ class Kind(Enum):
 # ---- types and shapes ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("written", ["PersistState", "PERSIST_STATE", "persist_state", "persist-state", "PERSISTSTATE"])
+@pytest.mark.parametrize(
+    "written", ["PersistState", "PERSIST_STATE", "persist_state", "persist-state", " Persist State\n"]
+)
 def test_an_intent_type_may_be_written_in_any_form(written: str) -> None:
     assert operation(written, state()).operation_type == "persist_state"
     assert intent_type_of({"intent_type": written}) is EnumIntentType.PERSIST_STATE
@@ -64,18 +76,117 @@ def test_a_payload_may_be_a_model_of_somebody() -> None:
     assert "intent_type: Extra inputs" in refusal.message
 
 
-@pytest.mark.parametrize("written", ["Persist", "", None, 5, "x" * 300, "PersistState\0\ud800!x"])
-def test_an_unknown_type_is_refused_by_name(written: Any) -> None:
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Persist", "Persist"),
+        ("PersistState2", "PersistState2"),
+        ("2PersistState", "2PersistState"),
+        ("EnumIntentType.PERSIST_STATE", "EnumIntentType.PERSIST_STATE"),
+        ("Persist State!!", "'Persist State!!'"),
+        ("PersistStateÜ", "'PersistState\\xdc'"),
+        ("x" * 300, f"'{'x' * 40}...'"),
+        ("PersistState\0\ud800!x", "'PersistState\\x00\\ud800!x'"),
+        ("", ""),
+        (None, ""),
+        (5, ""),
+        ({"a": "intent_type"}, ""),
+    ],
+)
+def test_an_unknown_type_is_refused_by_name(written: Any, shown: str) -> None:
     refusal = refused(written, state())
     assert refusal.message.startswith("intent_type: ") and "RecoverFSMStates" in refusal.message
-    assert refusal.refused_type is None and len(refusal.message) < 200
+    assert refusal.refused_type == INTENT and len(refusal.message) < 200
+    assert refused_type_text(refusal.payload) == refused_type_text(refusal.payload[:500]) == shown
+    assert str(refusal.correlation_id) == AGGREGATION
 
 
-@pytest.mark.parametrize("intent", [None, 5, "PersistState", [], {}, object()])
-def test_what_is_no_intent_at_all_is_refused(intent: object) -> None:
+@pytest.mark.parametrize(
+    ("intent", "kept"),
+    [(None, None), (5, 5), ("PersistState", "PersistState"), ([1], [1]), ({}, {}), ({"type": "x"}, {"type": "x"})],
+)
+def test_what_is_no_intent_at_all_is_refused_and_kept_as_it_came(intent: object, kept: object) -> None:
+    item, again = intent_item(intent), intent_item(intent)
+    assert isinstance(item, Refusal) and item == again and item.refused_type == INTENT
+    assert is_uuid7(item.operation_id) and orjson.loads(item.payload) == kept
+    assert refused_type_text(item.payload) == ""
+
+
+def test_each_thing_that_is_no_intent_has_a_letter_of_its_own() -> None:
+    items = [intent_item(one) for one in (None, 5, 6, "x", "", "null", [], {}, {"type": "x"}, object())]
+    assert len({(item.operation_id, item.digest) for item in items}) == len(items)
+
+
+class Raising:
+    """An object whose named field cannot be read."""
+
+    def __init__(self, name: str) -> None:
+        self.__dict__ = {"intent_type": "RecoverFSMStates", "payload": {}} | {"raising": name}
+        self.__dict__.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name) if name == self.__dict__["raising"] else AttributeError(name)
+
+
+class Closed(UserDict[str, Any]):
+    """A mapping that shows nothing of what it holds."""
+
+    def items(self) -> Any:
+        raise RuntimeError("items")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+
+class Unlowered(str):
+    def lower(self) -> str:
+        raise RuntimeError("lower")
+
+
+@pytest.mark.parametrize(
+    ("intent", "message"),
+    [
+        (Raising("intent_type"), "intent_type: '<cannot be read>' is none of"),
+        (Raising("payload"), "payload: not an object"),
+        (Raising("priority"), "priority: "),
+        (Raising("intent_id"), "intent_id: '<cannot be read>' is not a UUID"),
+        ({"intent_type": "PublishEvent", "payload": Closed(flat_event())}, "payload: not an object"),
+        ({"intent_type": "PublishEvent", "payload": flat_event(x=Closed())}, "intent: RuntimeError while it was read"),
+        ({"intent_type": "PublishEvent", "payload": {"data": Closed()}}, "intent: RuntimeError while it was read"),
+        ({"intent_type": Closed(), "payload": {}}, "intent: RuntimeError while it was read"),
+        ({"intent_type": Unlowered("Nothing"), "payload": {}}, "intent_type: 'Nothing' is none of"),
+        ({"intent_type": "Nothing", "intent_id": Closed()}, "intent_type: 'Nothing' is none of"),
+        ({"intent_type": "RecoverFSMStates", "intent_id": Closed()}, "intent: RuntimeError while it was read"),
+    ],
+)
+def test_an_intent_whose_own_code_fails_is_refused(intent: object, message: str) -> None:
     item = intent_item(intent)
-    assert isinstance(item, Refusal) and is_uuid7(item.operation_id)
+    assert isinstance(item, Refusal) and item.message.startswith(message), item
     encode(item)
+    assert (plan([intent]), result_of(intent, item, None, 0.0).success) == ([[0]], False)
+
+
+def test_a_list_of_intents_is_anything_to_go_through_but_an_intent() -> None:
+    one = {"intent_type": "RecoverFSMStates"}
+    for many in ([one, 5], (one, 5), iter([one, 5])):
+        assert listed(many) == [one, 5]
+
+    class Row(NamedTuple):
+        intent_type: str
+        payload: Any
+
+    for alone in (
+        one,
+        ModelIntent(intent_type="x"),
+        UserDict(one),
+        Row("PublishEvent", {}),
+        "PublishEvent",
+        b"x",
+        None,
+        5,
+    ):
+        assert listed(alone) == [alone]
+    assert listed([]) == []
 
 
 @pytest.mark.parametrize("priority", [-1, "high", 1.5, True])
@@ -103,6 +214,13 @@ def test_a_flat_event_is_published_without_what_stands_beside_it() -> None:
     assert (one.data.topic, one.data.partition_key, one.data.source_node_id) == ("a.topic", "k", "n")
     assert (str(one.data.session_id), one.data.metadata) == (session, {"m": 1})
     assert (str(one.correlation_id), one.occurred_at) == (WORKFLOW, WHEN)
+
+
+def test_of_a_flat_event_a_null_in_place_of_data_is_not_published() -> None:
+    one = operation("PublishEvent", flat_event(data=None, topic=None))
+    assert one.data == operation("PublishEvent", flat_event()).data
+    listed_data = operation("PublishEvent", flat_event(data=[1])).data
+    assert isinstance(listed_data, PublishEventData) and listed_data.payload["data"] == [1]
 
 
 def test_of_a_nested_event_the_data_is_published() -> None:
@@ -239,6 +357,7 @@ def test_a_move_is_what_its_record_says() -> None:
     assert (str(data.entity_id), data.entity_type) == (WORKFLOW, "workflow_execution")
     assert (data.from_state, data.to_state) == ("PROCESSING", "COMPLETED")
     assert (data.transition_event, data.metadata) == ("aggregation_update", {"namespace": "ns"})
+    assert data.transition_data == {"metadata": {"namespace": "ns"}, "timestamp": WHEN.isoformat()}
     assert (one.occurred_at, str(one.correlation_id)) == (WHEN, WORKFLOW)
     assert b"PENDING" not in encode(one), "the history is not kept"
 
@@ -257,6 +376,13 @@ def test_what_a_record_leaves_out_the_payload_tells() -> None:
     assert isinstance(data, FsmTransitionIntentData)
     assert (data.from_state, data.to_state, data.metadata) == ("PROCESSING", "COMPLETED", {"of": "payload"})
     assert (one.occurred_at, data.transition_event) == (WHEN, "unknown")
+
+
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_a_move_without_metadata_has_nothing_in_their_place(metadata: Any) -> None:
+    data = operation("PersistFSMTransition", move(transition_record=record(metadata=metadata), metadata=metadata)).data
+    assert isinstance(data, FsmTransitionIntentData)
+    assert (data.metadata, data.transition_data) == (None, None)
 
 
 def test_a_machine_of_its_own_kind_moves_as_it_likes() -> None:

@@ -12,6 +12,7 @@ from worker.settings import Settings
 PASSWORD = "p@ss:w/rd?&="
 QUOTED = "p%40ss%3Aw%2Frd%3F%26%3D"
 SASL = {"kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "SCRAM-SHA-512"}
+PLAIN = {"kafka_security_protocol": "SASL_PLAINTEXT"}
 LOGIN = {"kafka_sasl_username": "fleet", "kafka_sasl_password": PASSWORD}
 
 
@@ -49,7 +50,8 @@ def test_without_a_word_of_security_there_is_none() -> None:
     [
         (f"kafka://fleet:{QUOTED}@one/?security_protocol=SASL_SSL&sasl_mechanism=scram-sha-512", {}),
         (f"kafka://one/?sasl_username=fleet&sasl_password={QUOTED}", SASL),
-        ("kafka://one", SASL | LOGIN),
+        ("kafka://one:65535", SASL | LOGIN),
+        ("kafka://one", SASL | LOGIN | {"kafka_security_protocol": " sasl_ssl", "kafka_ssl_ca_location": "/ca"}),
         (f"kafka://fleet:{QUOTED}@one", SASL | {"kafka_sasl_username": "other", "kafka_sasl_password": "other"}),
     ],
 )
@@ -78,6 +80,13 @@ def test_certificates_are_found_where_url_or_variable_say() -> None:
     [
         ("kafka://", {}, ["OMNINODE_BUS_URL", "host"]),
         ("kafka://one:port", {}, ["'one:port'"]),
+        ("kafka://one:٩٠٩٢", {}, ["is not host:port"]),
+        ("kafka://one:9092,two:65536", {}, ["'two:65536'", "from 1 to 65535"]),
+        ("kafka://one:0", {}, ["'one:0'", "from 1 to 65535"]),
+        (f"kafka://one:{'9' * 5000}", {}, ["from 1 to 65535"]),
+        ("kafka://one/?ssl_ca_location=/ca", {}, ["ssl_ca_location: of no use", "PLAINTEXT"]),
+        ("kafka://one", {"kafka_ssl_ca_location": "/ca"}, ["ssl_ca_location: of no use", "PLAINTEXT"]),
+        ("kafka://one", SASL | LOGIN | PLAIN | {"kafka_ssl_ca_location": "/ca"}, ["ssl_ca_location", "SASL_PLAINTEXT"]),
         ("kafka://one/topic", {}, ["'one/topic"]),
         ("kafka://one/?sasl_user=fleet&acks=1", {}, ["'acks', 'sasl_user'", "sasl_username"]),
         ("kafka://one/?security_protocol=TLS", {}, ["security_protocol", "SASL_SSL"]),

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
+from omninode_bridge.envelope import DLQ_SUFFIX
 from omninode_bridge.operation import (
     BLOCKS,
     OPERATION_CLASSES,
@@ -17,9 +18,11 @@ from omninode_bridge.operation import (
     NodeHeartbeatData,
     Operation,
     PersistWorkflowStep,
+    PublishEventData,
     WorkflowStepData,
     operation_of,
 )
+from omninode_bridge.values import MAX_TOPIC_CHARS
 
 ID = "0f4e1a52-7f7c-4c39-8c3c-000000000001"
 LEAST: dict[str, dict[str, Any]] = {
@@ -148,6 +151,13 @@ def test_an_intent_moves_a_workflow_only_as_workflows_move(
     else:
         with pytest.raises(ValidationError, match="is no move of a workflow"):
             FsmTransitionIntentData.model_validate({**fields, "entity_type": "workflow"})
+
+
+def test_an_event_is_published_only_on_a_topic_that_has_a_dead_letter_topic() -> None:
+    longest = MAX_TOPIC_CHARS - len(DLQ_SUFFIX)
+    assert PublishEventData(event_type="e", payload={}, topic="t" * longest).topic == "t" * longest
+    with pytest.raises(ValidationError, match="topic"):
+        PublishEventData(event_type="e", payload={}, topic="t" * (longest + 1))
 
 
 def test_data_normalises_what_it_is_given() -> None:

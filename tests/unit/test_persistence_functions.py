@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -154,6 +155,31 @@ def test_an_upsert_writes_defaults_too_and_names_the_key() -> None:
         "last_aggregation_timestamp": None,
     }
     assert node.request["query_filters"] == {"bridge_id": str(KEY), "namespace": "tests"}
+    node = Node(written(BRIDGE))
+    call(upsert_bridge_state, node, total_items_aggregated=None, total_workflows_processed=None)
+    assert (node.request["entity"]["total_items_aggregated"], node.request["entity"]["total_workflows_processed"]) == (
+        0,
+        0,
+    )
+
+
+class Phase(Enum):
+    BUSY = "busy"
+
+
+@pytest.mark.parametrize("function", [create_bridge_state, upsert_bridge_state, update_bridge_state])
+def test_json_may_hold_instants_ids_and_enum_members(function: Callable[..., Awaitable[Any]]) -> None:
+    """As it may where an operation is given to the adapter; and a state may be a member of an enum of the caller's."""
+    at, node = datetime(2026, 1, 2, tzinfo=UTC), Node(written(BRIDGE))
+    metadata = {"at": at, "ids": (KEY,), "phase": Phase.BUSY}
+    given: dict[str, Any] = {"current_fsm_state": Phase.BUSY, "aggregation_metadata": metadata}
+    call(function, node, **({"updates": given} if function is update_bridge_state else given))
+    entity = node.request["entity"]
+    assert entity["aggregation_metadata"] == {"at": at.isoformat(), "ids": [str(KEY)], "phase": "busy"}
+    assert entity["current_fsm_state"] == "BUSY"
+    wrong = {"aggregation_metadata": {"a": [object()]}}
+    error = error_of(function, Node(), **({"updates": wrong} if function is update_bridge_state else wrong))
+    assert error.message == "aggregation_metadata.a[0]: object is not a JSON value"
 
 
 def test_an_update_is_one_operation_with_the_given_fields_alone() -> None:
@@ -295,6 +321,15 @@ def test_the_rows_own_key_may_be_among_the_updates() -> None:
     node = Node(written(BRIDGE))
     call(update_bridge_state, node, updates={"bridge_id": str(KEY).upper(), "version": 2})
     assert node.request["entity"] == {"bridge_id": str(KEY), "version": 2}
+
+
+def test_a_namespace_among_the_updates_must_be_the_rows_own_even_if_none_is_named() -> None:
+    node = Node(found(BRIDGE), written(BRIDGE))
+    assert call(update_bridge_state, node, updates={"namespace": "tests", "version": 2}).row_version == 3
+    node = Node(found(BRIDGE))
+    error = error_of(update_bridge_state, node, updates={"namespace": "other", "version": 2})
+    assert error.message == "updates.namespace: cannot be updated, it is the row's key"
+    assert [one.operation_type for one in node.asked] == ["query"]
 
 
 @pytest.mark.parametrize("bounds", [{"limit": 1001}, {"offset": -1}, {"limit": True}, {"sort_order": "up"}])

@@ -9,8 +9,7 @@ import pytest
 from omninode_bridge.errors import OnexError
 from omninode_bridge.persistence import ModelDatabaseOperationInput
 from omninode_bridge.persistence.models import request_of
-from omninode_bridge.persistence.security import validate_operation
-from omninode_bridge.values import MAX_OPERATION_BYTES
+from omninode_bridge.persistence.security import MAX_BYTES, validate_operation
 
 
 def operation(operation_type: str = "insert", **fields: Any) -> ModelDatabaseOperationInput:
@@ -28,7 +27,7 @@ def of_size(size_bytes: int) -> ModelDatabaseOperationInput:
 def test_a_complete_operation_is_valid() -> None:
     result = validate_operation(operation(entity={"current_state": "PENDING"}))
     assert (result.valid, result.errors, result.warnings) == (True, [], [])
-    assert 0 < result.details["size_bytes"] < result.details["max_bytes"] == MAX_OPERATION_BYTES
+    assert 0 < result.details["size_bytes"] < result.details["max_bytes"] == MAX_BYTES
 
 
 def test_a_trace_id_of_zeros_is_refused() -> None:
@@ -65,13 +64,13 @@ def test_other_operations_need_no_content(operation_type: str) -> None:
 
 
 def test_the_size_is_bounded_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    assert validate_operation(of_size(MAX_OPERATION_BYTES)).valid
+    assert validate_operation(of_size(MAX_BYTES)).valid
     with pytest.raises(OnexError, match="exceeds maximum"):
-        validate_operation(of_size(MAX_OPERATION_BYTES + 1))
-    assert validate_operation(of_size(int(MAX_OPERATION_BYTES * 0.8))).warnings == []
+        validate_operation(of_size(MAX_BYTES + 1))
+    assert validate_operation(of_size(int(MAX_BYTES * 0.8))).warnings == []
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        (warning,) = validate_operation(of_size(int(MAX_OPERATION_BYTES * 0.81))).warnings
+        (warning,) = validate_operation(of_size(int(MAX_BYTES * 0.81))).warnings
     assert warning in caplog.text
     assert "xxx" not in caplog.text
 

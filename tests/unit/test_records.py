@@ -84,6 +84,12 @@ def test_the_same_event_id_with_another_content_has_another_digest() -> None:
 def test_a_bare_object_is_known_by_its_type_and_content_whatever_its_topic() -> None:
     value = step()
     topics = ["dev.omninode-bridge.step-completed.v1", "a.b.step_completed", "x.step-completed.v2.dlq"]
+    topics += [
+        "X.STEP-COMPLETED.V1",
+        "x.step-completed.v1.DLQ",
+        "x.step-completed.V1.dlq.dlq.Dlq",
+        "step_completed.dlq",
+    ]
     ids = {mapped(value, topic).operation_id for topic in topics}
     canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     assert ids == {derived_uuid7(parse_instant(AT), b"step_completed\n" + canonical)}
@@ -139,7 +145,8 @@ def test_a_dead_letter_is_read_as_the_message_that_it_holds(shape: Any, wrapped:
     if shape is successor_shape and wrapped is json.dumps:
         wrapped = dict
     letter = shape(topic, wrapped(value))
-    assert mapped(letter, f"{topic}.dlq", key="k") == mapped(value, topic, key="k")
+    for suffix in (".dlq", ".DLQ"):
+        assert mapped(letter, topic + suffix, key="k") == mapped(value, topic, key="k")
 
 
 def test_a_dead_letter_of_a_dead_letter_is_read_up_to_three_deep() -> None:
@@ -180,7 +187,7 @@ def test_a_dead_letter_without_a_time_takes_its_originals() -> None:
 def test_a_dead_letter_must_name_its_topic_by_text_or_not_at_all() -> None:
     letter = adapter_shape("", step())
     assert refused({**letter, "original_topic": 5}, "a.step-completed.dlq").message == "original_topic: not text"
-    operation = mapped({**letter, "original_topic": None}, "a.step-completed.dlq")
+    operation = mapped({**letter, "original_topic": None}, "a.step-completed.Dlq")
     assert operation.event is not None and operation.event.topic == "a.step-completed"
 
 

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from omninode_bridge.errors import OnexError
+from store.report_parameters import USUAL
 from store.reports import REPORTS
 
 NEVER_ASKED = cast("psycopg.Connection[Any]", None)
@@ -18,6 +19,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "stamps_with": {"intelligence": {"a": 1}},
     "get_node": {"node_id": "node-1"},
 }
+WITHOUT_VALUE: list[dict[str, Any]] = [{"nope": {}}, {"tags": []}, {"a": {"b": [{}, []]}, "c": {}}]
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     *[(name, {}, f"{next(iter(parameters))}: missing") for name, parameters in NEEDED.items()],
     *[(name, {**NEEDED.get(name, {}), "hostile'": 1}, "query_filters: ") for name in REPORTS],
@@ -30,6 +32,15 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("stamps_by_hash", {"file_hash": 7}, "file_hash: not text"),
     ("stamps_with", {"intelligence": {}}, "intelligence: "),
     ("stamps_with", {"intelligence": [1]}, "intelligence: "),
+    *[
+        (
+            "stamps_with",
+            {"intelligence": one},
+            "intelligence: has no text, number, true, false or null in it, so every row",
+        )
+        for one in WITHOUT_VALUE
+    ],
+    *[("trace_workflow", {"correlation_id": str(uuid4()), "limit": one}, "limit: ") for one in (0, 10_001, True, "5")],
     ("stamps_with", {"intelligence": {"a": float("nan")}}, "intelligence"),
     *[
         ("step_timing", {"time_range_hours": one}, "time_range_hours: ")
@@ -54,6 +65,6 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("name", "parameters", "said"), WRONG)
 def test_a_wrong_parameter_is_named(name: str, parameters: dict[str, Any], said: str) -> None:
     with pytest.raises(OnexError) as caught:
-        REPORTS[name](NEVER_ASKED, parameters)
+        REPORTS[name](NEVER_ASKED, parameters, USUAL)
     assert caught.value.error_code == "VALIDATION_ERROR" and caught.value.message.startswith(said)
     assert "hostile" not in caught.value.message

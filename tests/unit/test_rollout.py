@@ -20,7 +20,25 @@ def test_a_share_is_a_word_or_a_number(value: Any, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "yes", "25%", "1.5", "-0.1", "nan", -1, 2, float("nan"), 10**400, None, [], b"1"]
+    "value",
+    [
+        "",
+        "yes",
+        "25%",
+        "1.5",
+        "-0.1",
+        "nan",
+        "0_1",
+        "1_0",
+        "\u0660.\u0665",
+        -1,
+        2,
+        float("nan"),
+        10**400,
+        None,
+        [],
+        b"1",
+    ],
 )
 def test_any_other_share_is_refused_by_the_variables_name(value: Any) -> None:
     with pytest.raises(OnexError, match=r"ENABLE_INTENT_PUBLISHER: .* is neither true nor false nor a share"):
@@ -41,7 +59,9 @@ def test_the_same_aggregation_is_taken_by_every_process_however_its_id_is_writte
     id_ = UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
     # A hash that changed would move half of the aggregations at an upgrade, in the midst of a rollout.
     assert [takes(id_, share=share) for share in (0.38, 0.39)] == [False, True]
-    assert takes(str(id_).upper(), share=0.39) and not takes(f" {id_} ", share=0.38)
+    for written in (id_.hex, f"{{{id_}}}", str(id_).upper(), f" {id_} ", f"{{{id_.hex.upper()}}}", id_.urn):
+        assert takes(written, share=0.39) and not takes(written, share=0.38), written
+    assert takes(" Agg-1 ", share=0.5) == takes("agg-1", share=0.5)
 
 
 def test_a_store_effect_comes_from_the_variables_that_it_is_given() -> None:

@@ -13,7 +13,8 @@ from tests.traces import HOSTILE, START, at, busy, event, hostile, stamp, step, 
 from worker.markup import Markup, tag
 from worker.timeline import page
 from worker.timeline_axis import Axis, axis_of, duration_text, instant_of, length_of
-from worker.timeline_drawing import NARROWEST_PX, Span, drawing_of, step_span, workflow_span
+from worker.timeline_drawing import NARROWEST_PX, drawing_of
+from worker.timeline_rows import Span, step_span, workflow_span
 
 VOID = {"meta"}
 MS = timedelta(milliseconds=1)
@@ -206,8 +207,11 @@ def test_an_empty_trace_says_so() -> None:
     assert page({}) != ""
 
 
-def test_a_cut_trace_says_so() -> None:
-    assert "the trace was cut at its limit" in page(trace() | {"truncated": True})
+def test_a_cut_trace_says_so_and_of_how_much_it_is() -> None:
+    cut = drawn(trace(steps=[step()]) | {"truncated": ["steps"], "totals": {"steps": 10_000, "events": 0}})
+    assert "the trace was cut at its limit (steps)." in cut.all("p", "alarm")[0]["text"]
+    assert [link["text"] for link in cut.all("a")][:2] == ["steps (1 of 10,000)", "transitions (0)"]
+    assert cut.all("h2")[1]["text"] == "Steps 1 of 10,000"
     assert "the trace was cut at its limit" not in page(trace())
 
 

@@ -125,6 +125,14 @@ def test_a_digest_is_32_lower_case_hexadecimal_digits(bad: object) -> None:
     assert valid(values.Digest, "0123456789abcdef" * 2)
 
 
+def objects(depth: int) -> dict[str, Any]:
+    """So many in each other, and no list between them."""
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
 def nested(depth: int, leaf: object = None) -> Any:
     value: Any = [] if leaf is None else leaf
     for _ in range(depth - (leaf is None)):
@@ -164,13 +172,14 @@ def test_what_a_jsonb_column_holds_passes(value: object) -> None:
         ({"a": -math.inf}, "^a: not a finite number$"),
         ({"a.b-c_1": math.nan}, "^a.b-c_1: not a finite number$"),
         ({"a": {"'; DROP TABLE users; --": math.nan}}, "^a.<a name that is none>: not a finite number$"),
-        ([2**63], r"^\[0\]: integer of more than 64 bits$"),
+        ([2**64], r"^\[0\]: integer of more than 64 bits$"),
         ([-(2**63) - 1], r"^\[0\]: integer of more than 64 bits$"),
         ({1: 2}, "^value: a key that is not text$"),
         ({"a": {"b"}}, "^a: set is not a JSON value$"),
         ({"a": (1,)}, "^a: tuple is not a JSON value$"),
         ({"a": datetime(2026, 1, 1, tzinfo=UTC)}, "^a: datetime is not a JSON value$"),
         (nested(MAX_JSON_DEPTH + 1), "nested more than 100 deep$"),
+        (objects(2000), "nested more than 100 deep$"),
     ],
 )
 def test_what_a_jsonb_column_cannot_hold_is_refused_with_its_path(value: object, message: str) -> None:

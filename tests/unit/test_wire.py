@@ -98,7 +98,6 @@ def test_a_digest_that_was_sent_is_kept() -> None:
         {"event": {"payload": 5}},
         {"data": None},
         {"data": {**HEARTBEAT, "metadata": {"a": "\0"}}},
-        {"data": {**HEARTBEAT, "metadata": {"a": 2**63}}},
     ],
 )
 def test_an_operation_is_decoded_the_same_in_a_batch_and_alone(more: dict[str, Any]) -> None:
@@ -181,7 +180,7 @@ def test_what_does_not_parse_is_refused_by_the_name_of_its_field(raw: object, fi
     [
         ({**HEARTBEAT, ATTACK: 1}, f"{NO_NAME}: Extra inputs are not permitted"),
         ({**HEARTBEAT, "sur-prise.1": 1}, "sur-prise.1: Extra inputs are not permitted"),
-        ({**HEARTBEAT, "metadata": {ATTACK: 2**63}}, f"metadata: {NO_NAME}: integer of more than 64 bits"),
+        ({**HEARTBEAT, "metadata": {ATTACK: 2**64}}, f"metadata: {NO_NAME}: integer of more than 64 bits"),
         ({**HEARTBEAT, "metadata": {7: 1}}, "metadata.7.[key]: Input should be a valid string"),
         ({**HEARTBEAT, "metadata": {(ATTACK,): 1}}, f"metadata.{NO_NAME}.[key]: Input should be a valid string"),
     ],
