@@ -78,17 +78,16 @@ def carry_out(
 def _dispatch(
     conn: Connection[Any], name: str, request: Mapping[str, Any], operation_id: UUID, bounds: Bounds
 ) -> Answer:
-    if request.get("correlation_id") is not None:
-        trace = _correlation_id(request)
-        if trace is None:
-            raise invalid("correlation_id: not a UUID")
-        if not trace.int:
-            raise invalid("correlation_id: all zeros")
+    trace = _correlation_id(request)
+    if trace is None and request.get("correlation_id") is not None:
+        raise invalid("correlation_id: not a UUID")
+    if trace is not None and not trace.int:
+        raise invalid("correlation_id: all zeros")
     if not is_uuid7(operation_id):
         raise invalid("operation_id: not a UUID of version 7")
     for write_type in WRITE_TYPES:
         if name == write_type:
-            claim = ledger.Write(operation_id, _correlation_id(request), _digest(request))
+            claim = ledger.Write(operation_id, trace, _digest(request))
             return generic_writes.carry_out(conn, write_type, request, claim=claim, bounds=bounds)
     check_fields(request)
     if name in READ_TYPES:
