@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -13,23 +13,23 @@ import pytest
 
 from omninode_bridge.operation import Operation
 from store import outbox, relays
-from store.apply import apply
 from store.breaker import BreakerConfig
 from store.outbox import SHARDS
-from store.pool import PoolConfig
 from tests.deadline import wait_until
-from tests.factories import count, publish_event, store_connection
+from tests.factories import count, store_connection
+from tests.integration.relaying import NEVER_S, append
+from tests.integration.relaying import relaying as relaying_with
 from tests.scripted_bus import AWAY, ScriptedBus
 from worker.bus import BusMessage, Delivery
 from worker.bus.protocol import PUBLISHED
-from worker.relay import FAILED_ROUNDS, Relay, RelayConfig
+from worker.relay import FAILED_ROUNDS
 from worker.relay_round import Counts, run_round
 
 Conn = psycopg.Connection[Any]
 EVERY_SHARD = range(SHARDS)
 TOO_LARGE = Delivery("refused", "too large")
 QUICK = BreakerConfig(failure_threshold=FAILED_ROUNDS, probe_interval_s=0.02)
-NEVER_S = 3600.0  # a sweep that does not come: only a nudge wakes
+relaying = partial(relaying_with, sweep_s=0.1, breaker=QUICK)
 
 
 @pytest.fixture
@@ -42,13 +42,6 @@ def conn(database: str) -> Iterator[Conn]:
 def relay_conn(database: str) -> Iterator[Conn]:
     with store_connection(database) as opened:
         yield opened
-
-
-def append(conn: Conn, *keys: str, topic: str = "some.topic", **fields: Any) -> list[Operation]:
-    """Events of these keys, in this order."""
-    operations = [publish_event(partition_key=key, topic=topic, **fields) for key in keys]
-    assert {outcome.status for outcome in apply(conn, operations)} == {"applied"}
-    return operations
 
 
 def a_round(conn: Conn, bus: ScriptedBus, *, rows_limit: int = 500) -> Counts:
@@ -197,20 +190,6 @@ def test_relays_are_counted_while_their_connections_live(conn: Conn, database: s
 
 
 # ---- the life of a relay --------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def relaying(database: str, bus: ScriptedBus, **options: Any) -> Iterator[Relay]:
-    given: dict[str, Any] = {"name": "r", "sweep_s": 0.1, "bus_timeout_s": 1, "breaker": QUICK}
-    relay = Relay(RelayConfig(**given | options), PoolConfig(database_url=database, application_name="test relay"), bus)
-    thread = threading.Thread(target=relay.run)
-    thread.start()
-    try:
-        yield relay
-    finally:
-        relay.stop()
-        thread.join(10)
-        assert not thread.is_alive(), "it does not stop"
 
 
 def arrived(bus: ScriptedBus, events: int) -> None:

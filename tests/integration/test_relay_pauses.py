@@ -4,30 +4,28 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
 from omninode_bridge.backoff import Backoff
-from omninode_bridge.operation import Operation
 from store import outbox
-from store.apply import apply
 from store.outbox import SHARDS
-from store.pool import PoolConfig
 from tests.deadline import wait_until
-from tests.factories import publish_event, store_connection
+from tests.factories import store_connection
+from tests.integration.relaying import NEVER_S, append
+from tests.integration.relaying import relaying as relaying_with
 from tests.scripted_bus import AWAY, ScriptedBus
 from worker import relay_pauses
 from worker.bus import Bus, BusMessage, Delivery
 from worker.bus.protocol import PUBLISHED
-from worker.relay import Relay, RelayConfig
 from worker.relay_round import Counts, run_round
 
 Conn = psycopg.Connection[Any]
 TOO_LARGE = Delivery("refused", "too large")
-NEVER_S = 3600.0  # a pause or sweep that does not end
+relaying = partial(relaying_with, sweep_s=NEVER_S)
 
 
 @pytest.fixture
@@ -40,12 +38,6 @@ def conn(database: str) -> Iterator[Conn]:
 def relay_conn(database: str) -> Iterator[Conn]:
     with store_connection(database) as opened:
         yield opened
-
-
-def append(conn: Conn, *keys: str, topic: str) -> list[Operation]:
-    operations = [publish_event(partition_key=key, topic=topic) for key in keys]
-    assert {outcome.status for outcome in apply(conn, operations)} == {"applied"}
-    return operations
 
 
 def away_on(*topics: str) -> Callable[[BusMessage], Delivery]:
@@ -63,20 +55,6 @@ def published(bus: ScriptedBus, events: int) -> None:
 def waiting(conn: Conn, events: int) -> None:
     """Wait until no more than these events wait; a pause may be a minute long."""
     wait_until(lambda: pending(conn) == events, seconds=90, what=f"{events} events wait")
-
-
-@contextmanager
-def relaying(database: str, bus: Bus, **options: Any) -> Iterator[Relay]:
-    given: dict[str, Any] = {"name": "r", "sweep_s": NEVER_S, "bus_timeout_s": 1}
-    relay = Relay(RelayConfig(**given | options), PoolConfig(database_url=database, application_name="test relay"), bus)
-    thread = threading.Thread(target=relay.run)
-    thread.start()
-    try:
-        yield relay
-    finally:
-        relay.stop()
-        thread.join(10)
-        assert not thread.is_alive(), "it does not stop"
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str | None]]:

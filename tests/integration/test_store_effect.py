@@ -151,14 +151,20 @@ def test_what_fits_into_a_message_travels_in_one_whatever_waits_before_it(
     broker: str, intent_answerer: Answerer
 ) -> None:
     async def use(store_effect: StoreEffect) -> None:
+        async def submitted(intents: int) -> None:
+            taken = f"{intents} intents are on their way or in the buffer"
+            await asyncio.to_thread(
+                wait_until, lambda: store_effect.stats().submitted == intents, seconds=5, what=taken
+            )
+
         intent_answerer.pause()
         first = [asyncio.create_task(store_effect.execute_intent(publish(5))) for _ in range(5)]
-        await asyncio.sleep(0.05)  # they are on their way or wait in the buffer
+        await submitted(5)
         lists = [
             asyncio.create_task(store_effect.execute_intents([publish(n, of=one) for n in range(4)]))
             for one in range(5)
         ]
-        await asyncio.sleep(0.05)
+        await submitted(25)
         intent_answerer.resume()
         await asyncio.gather(*first, *lists)
 
