@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from store.job import Job
+from store.housekeeping.job import Job
 
 
 class Seen(NamedTuple):

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from benchmarks.figures import Measurement, Seen, latency, percentile
 from omninode_bridge import StoreEffect
-from omninode_bridge.clock import uuid7
-from omninode_bridge.operation import PublishEventData, operation_of
-from store import recovery
-from store.apply import apply
-from store.connection import connection
-from store.outbox import depth
+from omninode_bridge.contract.clock import uuid7
+from omninode_bridge.contract.operation import PublishEventData, operation_of
+from store.database.connection import connection
+from store.outbox.outbox import depth
+from store.reports import recovery
+from store.write.apply import apply
 from worker.bus import open_bus
 from worker.settings import Settings
 

@@ -26,7 +26,7 @@ from omninode_bridge.persistence import (
 )
 from omninode_bridge.persistence.adapter import DatabaseAdapter
 from store.adapter import NodeBridgeDatabaseAdapterEffect
-from store.connection import connection
+from store.database.connection import connection
 
 ROWS = 10_000
 BATCH = 1000

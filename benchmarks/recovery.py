@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from benchmarks.figures import Measurement, Seen, carry_out
-from store.connection import connection
-from store.fsm_recovery import Recovery
-from store.session import SESSION_SETTINGS
+from store.database.connection import connection
+from store.database.session import SESSION_SETTINGS
+from store.housekeeping.fsm_recovery import Recovery
 
 Connection = Any  # psycopg stays in the store
 WORKFLOWS = 1_000_000

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from benchmarks.figures import Measurement, Seen
-from store import partitions
-from store.connection import connection
-from store.errors import Fate, fate_of
-from store.statements import statement
+from store.database.connection import connection
+from store.database.errors import Fate, fate_of
+from store.housekeeping import partitions
+from store.housekeeping.retention import statement
 from worker.settings import ROOT, child_environment
 
 RATE_PER_S = 5000

@@ -6,10 +6,10 @@ The rows are made in the database. A relay publishes what the sweep announces, b
 from typing import Any
 
 from benchmarks.figures import Measurement, Seen, carry_out
-from store.connection import connection
-from store.liveness import Thresholds
-from store.session import SESSION_SETTINGS
-from store.sweep import Sweep
+from store.database.connection import connection
+from store.database.session import SESSION_SETTINGS
+from store.housekeeping.sweep import Sweep
+from store.write.liveness import Thresholds
 
 Connection = Any  # psycopg stays in the store
 NODES = 100_000

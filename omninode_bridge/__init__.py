@@ -8,9 +8,9 @@ with FleetClient("redis://...") as client:
 
 from typing import TYPE_CHECKING
 
-from omninode_bridge.enums import EnumCoreErrorCode, EnumIntentType
-from omninode_bridge.errors import OnexError
-from omninode_bridge.operation import (
+from omninode_bridge.contract.enums import EnumCoreErrorCode, EnumIntentType
+from omninode_bridge.contract.errors import OnexError
+from omninode_bridge.contract.operation import (
     BridgeStateData,
     Data,
     EventData,
@@ -28,36 +28,36 @@ from omninode_bridge.operation import (
     WorkflowExecutionData,
     WorkflowStepData,
 )
-from omninode_bridge.outcome import Outcome
-from omninode_bridge.refusal import Refusal
+from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.refusal import Refusal
 
 if TYPE_CHECKING:
-    from omninode_bridge.aio import AsyncFleetClient
-    from omninode_bridge.client import ClientStats, FleetClient
-    from omninode_bridge.events import map_record
-    from omninode_bridge.handle import Handle
-    from omninode_bridge.intent_results import (
+    from omninode_bridge.bus.events import map_record
+    from omninode_bridge.client.aio import AsyncFleetClient
+    from omninode_bridge.client.client import ClientStats, FleetClient
+    from omninode_bridge.client.handle import Handle
+    from omninode_bridge.intents.intents import ModelIntent
+    from omninode_bridge.intents.results import (
         ModelFSMResult,
         ModelIntentResult,
         ModelPersistStateResult,
         ModelPublishResult,
     )
-    from omninode_bridge.intents import ModelIntent
-    from omninode_bridge.store_effect import StoreEffect
+    from omninode_bridge.intents.store_effect import StoreEffect
 
 # Loaded when they are first asked for: the fleet's own processes need the models and not the client.
 _LATER = {
-    "AsyncFleetClient": "omninode_bridge.aio",
-    "ClientStats": "omninode_bridge.client",
-    "FleetClient": "omninode_bridge.client",
-    "Handle": "omninode_bridge.handle",
-    "ModelFSMResult": "omninode_bridge.intent_results",
-    "ModelIntent": "omninode_bridge.intents",
-    "ModelIntentResult": "omninode_bridge.intent_results",
-    "ModelPersistStateResult": "omninode_bridge.intent_results",
-    "ModelPublishResult": "omninode_bridge.intent_results",
-    "StoreEffect": "omninode_bridge.store_effect",
-    "map_record": "omninode_bridge.events",
+    "AsyncFleetClient": "omninode_bridge.client.aio",
+    "ClientStats": "omninode_bridge.client.client",
+    "FleetClient": "omninode_bridge.client.client",
+    "Handle": "omninode_bridge.client.handle",
+    "ModelFSMResult": "omninode_bridge.intents.results",
+    "ModelIntent": "omninode_bridge.intents.intents",
+    "ModelIntentResult": "omninode_bridge.intents.results",
+    "ModelPersistStateResult": "omninode_bridge.intents.results",
+    "ModelPublishResult": "omninode_bridge.intents.results",
+    "StoreEffect": "omninode_bridge.intents.store_effect",
+    "map_record": "omninode_bridge.bus.events",
 }
 
 __all__ = [

@@ -21,7 +21,7 @@ COMMAND = """\
 ' '''
 import sys
 
-from worker.cli import main
+from worker.cli.main import main
 
 sys.exit(main())
 """

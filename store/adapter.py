@@ -11,15 +11,15 @@ from uuid import UUID
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.errors import OnexError, invalid, quoted
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.errors import OnexError, invalid, quoted
 from omninode_bridge.persistence.adapter import TIMEOUT_S, DatabaseAdapter
-from store import generic
-from store.apply import Limits
-from store.breaker import Breaker, BreakerConfig
-from store.guard import Guard
-from store.health import health
-from store.pool import Pool, PoolConfig
+from store.database.breaker import Breaker, BreakerConfig
+from store.database.guard import Guard
+from store.database.health import health
+from store.database.pool import Pool, PoolConfig
+from store.generic import carry_out
+from store.write.apply import Limits
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class RegistryBridgeDatabaseAdapter:
             application_name="omninode-bridge-adapter",
             min_size=min(WARM_CONNECTIONS, pool_size),
             max_size=pool_size,
-            statement_timeout_ms=generic.TIMEOUT_MS,
+            statement_timeout_ms=carry_out.TIMEOUT_MS,
         )
         self.breaker_config = breaker or BreakerConfig()
         self.limits = limits or Limits()
@@ -136,7 +136,7 @@ class NodeBridgeDatabaseAdapterEffect(DatabaseAdapter):
 
     def _carry_out(self, request: Mapping[str, Any], operation_id: UUID) -> dict[str, Any]:
         limits = self._registry.limits
-        return self._run(lambda conn: generic.carry_out(conn, request, operation_id=operation_id, limits=limits))
+        return self._run(lambda conn: carry_out.carry_out(conn, request, operation_id=operation_id, limits=limits))
 
     async def _health(self, correlation_id: str) -> dict[str, Any]:
         return await self._in_thread(

@@ -11,21 +11,23 @@ from psycopg import Connection, DataError
 from psycopg.rows import class_row
 from pydantic import ValidationError
 
-from omninode_bridge.clock import derived_uuid7
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1
-from omninode_bridge.errors import OnexError, invalid
-from omninode_bridge.events import map_record
-from omninode_bridge.intents import intent_item
-from omninode_bridge.operation import AnswerQueryData, Operation
-from omninode_bridge.refusal import Refusal, is_cut
-from omninode_bridge.values import check_json
-from omninode_bridge.wire import Item, decode_operation, error_text
-from store import outbox
-from store.announcements import Announcement, of_envelope
-from store.batch import Limits, write
-from store.errors import refusal_message
-from store.statements import statement
+from omninode_bridge.bus.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1
+from omninode_bridge.bus.events import map_record
+from omninode_bridge.contract.clock import derived_uuid7
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.errors import OnexError, invalid
+from omninode_bridge.contract.operation import AnswerQueryData, Operation
+from omninode_bridge.contract.refusal import Refusal, is_cut
+from omninode_bridge.contract.values import check_json
+from omninode_bridge.contract.wire import Item, decode_operation, error_text
+from omninode_bridge.intents.intents import intent_item
+from store.database.errors import refusal_message
+from store.database.statements import statements_beside
+from store.outbox import outbox
+from store.outbox.announcements import Announcement, of_envelope
+from store.write.batch import Limits, write
+
+statement = statements_beside(__file__)
 
 LetterStatus = Literal["open", "retried", "discarded"]
 # A retried letter keeps its id, whose time bits may be the very fault, or grew old.

@@ -7,12 +7,15 @@ from typing import Any
 
 from psycopg import Connection
 
-from store import alerts, outbox, partitions
-from store.alerts import Alert
-from store.outbox import OutboxDepth
-from store.retention import KeepTimes
-from store.schedules import Grid
-from store.statements import statement
+from store.database.statements import statements_beside
+from store.housekeeping import alerts, partitions
+from store.housekeeping.alerts import Alert
+from store.housekeeping.retention import KeepTimes
+from store.housekeeping.schedules import Grid
+from store.outbox import outbox
+from store.outbox.outbox import OutboxDepth
+
+statement = statements_beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def read(
     days_ahead: int = 3,
     rows_limit: int = 1000,
 ) -> StoreStatus:
-    """The store's status over the last `window_s` seconds. The rest is what alerts go by: see store/alerts.py."""
+    """The store's status over the last `window_s` seconds. The rest is for housekeeping/alerts.py."""
     version = conn.info.parameter_status("server_version") or "unknown"
     letters = [OpenLetters(*row) for row in conn.execute(statement("open_dead_letters"))]
     estimates = {str(name): int(count) for name, count in conn.execute(statement("rows_per_table"))}

@@ -13,20 +13,21 @@ from uuid import UUID
 
 from celery import Celery
 
-from omninode_bridge.broker import DATABASE_BATCH_TASK, DATABASE_TASK
-from omninode_bridge.clock import TIMELESS, derived_uuid7, now, uuid7
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.jsontext import exact_json
-from omninode_bridge.operation import DatabaseOperationData
-from omninode_bridge.outcome import Outcome
-from omninode_bridge.performance import performance
+from omninode_bridge.client.broker import DATABASE_BATCH_TASK, DATABASE_TASK
+from omninode_bridge.contract.call_log import performance
+from omninode_bridge.contract.clock import TIMELESS, derived_uuid7, now, uuid7
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.json_text import exact_json
+from omninode_bridge.contract.operation import DatabaseOperationData
+from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.refusal import Refusal
+from omninode_bridge.contract.values import MAX_OPERATION_BYTES
+from omninode_bridge.contract.wire import Item, decode_batch, decode_items, encode_outcomes
 from omninode_bridge.persistence.health import HEALTH_OPERATION
-from omninode_bridge.refusal import Refusal
-from omninode_bridge.values import MAX_OPERATION_BYTES
-from omninode_bridge.wire import Item, decode_batch, decode_items, encode_outcomes
-from store import generic, ledger
-from store.errors import Outage
-from store.health import health
+from store.database.errors import Outage
+from store.database.health import health
+from store.generic import carry_out
+from store.write import ledger
 from tasks.engine import Engine
 from tasks.settle import DEFECT, only, requeue
 
@@ -140,12 +141,12 @@ class _Message:
             told = {"success": True, "operation_type": HEALTH_OPERATION, "correlation_id": trace, "result_data": found}
             return _EMPTY | told
         return engine.run(
-            lambda conn: generic.carry_out(
+            lambda conn: carry_out.carry_out(
                 conn,
                 request,
                 operation_id=operation_id,
                 limits=engine.limits,
-                max_bytes=min(generic.MAX_BYTES, share),
+                max_bytes=min(carry_out.MAX_BYTES, share),
                 row_bytes=share,
             )
         )

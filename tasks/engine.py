@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from store.apply import Limits
+from store.write.apply import Limits
 
 T = TypeVar("T")
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from celery import Celery
 
-from omninode_bridge.broker import HOUSEKEEPING_QUEUE
-from omninode_bridge.errors import quoted
-from store import schedules
-from store.errors import Outage
-from store.job import Job
-from store.pool import Conn
-from store.schedules import Ran, Tick
+from omninode_bridge.client.broker import HOUSEKEEPING_QUEUE
+from omninode_bridge.contract.errors import quoted
+from store.database.errors import Outage
+from store.database.pool import Conn
+from store.housekeeping import schedules
+from store.housekeeping.job import Job
+from store.housekeeping.schedules import Ran, Tick
 from tasks.engine import Engine
 
 logger = logging.getLogger(__name__)

@@ -16,13 +16,23 @@ from uuid import UUID
 
 from celery import Celery
 
-from omninode_bridge.broker import EXECUTE_INTENTS_TASK, INTENT_BATCH_TASK
-from omninode_bridge.enums import EnumIntentType
-from omninode_bridge.envelope import announcement_id
-from omninode_bridge.errors import invalid
-from omninode_bridge.intent_plan import must_succeed, plan
-from omninode_bridge.intent_results import result_of
-from omninode_bridge.intents import (
+from omninode_bridge.bus.envelope import announcement_id
+from omninode_bridge.client.broker import EXECUTE_INTENTS_TASK, INTENT_BATCH_TASK
+from omninode_bridge.contract.enums import EnumIntentType
+from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.json_text import exact_json
+from omninode_bridge.contract.operation import (
+    INTENT_TYPES,
+    FsmTransitionIntentData,
+    Operation,
+    PublishEventData,
+    RecoverFsmStatesData,
+)
+from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.refusal import Refusal
+from omninode_bridge.contract.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS
+from omninode_bridge.contract.wire import Item, decode_batch, encode_outcomes, refuse_operation
+from omninode_bridge.intents.intents import (
     INTENT,
     OPERATION_TYPE_OF,
     ModelIntent,
@@ -30,19 +40,9 @@ from omninode_bridge.intents import (
     intent_type_of,
     refused_intent,
 )
-from omninode_bridge.jsontext import exact_json
-from omninode_bridge.operation import (
-    INTENT_TYPES,
-    FsmTransitionIntentData,
-    Operation,
-    PublishEventData,
-    RecoverFsmStatesData,
-)
-from omninode_bridge.outcome import Outcome
-from omninode_bridge.refusal import Refusal
-from omninode_bridge.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS
-from omninode_bridge.wire import Item, decode_batch, encode_outcomes, refuse_operation
-from store.errors import Outage
+from omninode_bridge.intents.plan import must_succeed, plan
+from omninode_bridge.intents.results import result_of
+from store.database.errors import Outage
 from tasks import recovery
 from tasks.engine import Engine
 from tasks.persist import decode

@@ -4,11 +4,11 @@ from typing import Any
 
 from celery import Celery
 
-from omninode_bridge.broker import QUERY_BATCH_TASK
-from omninode_bridge.operation import AnswerQueryData
-from omninode_bridge.wire import Item, decode_batch
-from store import queries
-from store.errors import Outage
+from omninode_bridge.client.broker import QUERY_BATCH_TASK
+from omninode_bridge.contract.operation import AnswerQueryData
+from omninode_bridge.contract.wire import Item, decode_batch
+from store.database.errors import Outage
+from store.generic import queries
 from tasks.engine import Engine
 from tasks.settle import only, requeue, settle
 

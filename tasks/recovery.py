@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.errors import OnexError
-from omninode_bridge.operation import Operation, RecoverFsmStatesData
-from omninode_bridge.outcome import Outcome
-from store import recovery
-from store.errors import Outage
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.errors import OnexError
+from omninode_bridge.contract.operation import Operation, RecoverFsmStatesData
+from omninode_bridge.contract.outcome import Outcome
+from store.database.errors import Outage
+from store.reports import recovery
 from tasks.engine import Engine
 from tasks.settle import DEFECT
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from celery.exceptions import Reject
 
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.outcome import Outcome
-from omninode_bridge.performance import performance
-from omninode_bridge.refusal import Refusal
-from omninode_bridge.wire import Item, encode_outcomes, refusal_of
-from store.apply import apply
-from store.errors import Outage
+from omninode_bridge.contract.call_log import performance
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.refusal import Refusal
+from omninode_bridge.contract.wire import Item, encode_outcomes, refusal_of
+from store.database.errors import Outage
+from store.write.apply import apply
 from tasks.engine import Engine
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 import redis
 
-from omninode_bridge.outcome import Outcome
-from omninode_bridge.wire import Item, decode_batch, encode_outcomes
+from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.wire import Item, decode_batch, encode_outcomes
 
 QUEUE = "persist"
 RESULT_KEY = "celery-task-meta-"

@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from omninode_bridge.clock import uuid7
-from store.reports import ask
+from omninode_bridge.contract.clock import uuid7
+from store.reports.reports import ask
 
 Conn = psycopg.Connection[Any]
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from omninode_bridge.events import map_record
-from omninode_bridge.operation import Operation
-from omninode_bridge.refusal import Refusal
+from omninode_bridge.bus.events import map_record
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.refusal import Refusal
 
 WORKFLOW = "0f4e1a52-7f7c-4c39-8c3c-000000000001"
 OTHER = "0f4e1a52-7f7c-4c39-8c3c-000000000002"

@@ -15,7 +15,7 @@ import redis
 
 from tests import servers
 from tests.servers import PostgresServer
-from worker.broker import EmbeddedBroker
+from worker.embedded.broker import EmbeddedBroker
 
 VERSIONS = ("18", "15")  # the embedded one and the oldest supported
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from omninode_bridge.operation import (
+from omninode_bridge.contract.operation import (
     BridgeStateData,
     FsmTransitionData,
     FsmTransitionIntentData,
@@ -20,7 +20,7 @@ from omninode_bridge.operation import (
     WorkflowStepData,
     operation_of,
 )
-from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
+from store.database.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
 
 
 def execution(correlation_id: UUID | None = None, *, state: str = "PROCESSING", **fields: Any) -> Operation:

@@ -5,10 +5,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from omninode_bridge.clock import uuid7
-from store.apply import apply
-from store.batch import Limits
-from store.generic import carry_out
+from omninode_bridge.contract.clock import uuid7
+from store.generic.carry_out import carry_out
+from store.write.apply import apply
+from store.write.batch import Limits
 
 Row = dict[str, Any]
 

@@ -5,10 +5,10 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from omninode_bridge.clock import parse_instant
-from omninode_bridge.intents import intent_item
-from omninode_bridge.operation import Operation
-from omninode_bridge.refusal import Refusal
+from omninode_bridge.contract.clock import parse_instant
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.refusal import Refusal
+from omninode_bridge.intents.intents import intent_item
 
 AT = "2026-10-23T10:00:00Z"
 WHEN = parse_instant(AT)

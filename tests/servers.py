@@ -12,12 +12,12 @@ import psycopg
 from psycopg import sql
 
 from tests.deadline import wait_until
-from worker.account import unprivileged
-from worker.binaries import broker_binary, postgres_bin
-from worker.broker import EmbeddedBroker
-from worker.datadir import free_port
-from worker.launch import Launch
-from worker.postgres import EmbeddedPostgres
+from worker.embedded.binaries import broker_binary, postgres_bin
+from worker.embedded.broker import EmbeddedBroker
+from worker.embedded.data_dir import free_port
+from worker.embedded.launch import Launch
+from worker.embedded.postgres import EmbeddedPostgres
+from worker.embedded.run_as import unprivileged
 
 # A test's data need not outlive the machine.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.timeline_axis import later
+from worker.reports.time_words import later
 
 Row = dict[str, Any]
 

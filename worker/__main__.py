@@ -1,5 +1,5 @@
 """`python -m worker` is the `fleet` command."""
 
-from worker.cli import main
+from worker.cli.main import main
 
 main(prog_name="fleet")

@@ -13,17 +13,17 @@ import tasks.housekeeping
 import tasks.intents
 import tasks.persist
 import tasks.queries
-from omninode_bridge.broker import celery_settings
-from store.breaker import Breaker
-from store.pool import Pool
+from omninode_bridge.client.broker import celery_settings
+from store.database.breaker import Breaker
+from store.database.pool import Pool
 from tasks.housekeeping import Chore
 from tasks.recovery import RecoveryBounds
 from worker.bus.limits import max_message_bytes
-from worker.consuming import Consuming
 from worker.database import breaker_config, limits, pool_config
-from worker.gate import Gate
-from worker.jobs import JOBS
-from worker.schedule import schedules
+from worker.process.consumer_pause import Consuming
+from worker.process.database_gate import Gate
+from worker.schedule.jobs import JOBS
+from worker.schedule.schedules import schedules
 from worker.settings import Settings, settings
 
 REPLY_MARGIN_BYTES = 2048  # of a query's answer, for what stands around its rows; above all its asker's own words
@@ -49,7 +49,7 @@ class DatabaseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
 
 def make_app(settings: Settings) -> FleetApp:
     """A Celery app with the fleet's tasks, as the settings say. Connects to nothing."""
-    app = FleetApp("omninode-bridge-fleet", task_cls="worker.request:FleetTask", set_as_current=False)
+    app = FleetApp("omninode-bridge-fleet", task_cls="worker.process.task_summary:FleetTask", set_as_current=False)
     app.conf.update(fleet_settings(settings))
     app.gate = make_gate(settings)
     tasks.persist.register(app, app.gate)

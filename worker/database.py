@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from store.batch import Limits
-from store.breaker import BreakerConfig
-from store.liveness import Thresholds
-from store.pool import PoolConfig
+from store.database.breaker import BreakerConfig
+from store.database.pool import PoolConfig
+from store.write.batch import Limits
+from store.write.liveness import Thresholds
 from worker.settings import Settings
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from omninode_bridge.broker import FLEET_STATE_COMMAND
-from omninode_bridge.errors import OnexError
+from omninode_bridge.client.broker import FLEET_STATE_COMMAND
+from omninode_bridge.contract.errors import OnexError
 from store import status as store_status
-from store.connection import connection
-from worker.jobs import alert_limits
+from store.database.connection import connection
+from worker.schedule.jobs import alert_limits
 from worker.settings import Settings
 
 REPLY_TIMEOUT_S = 1.0

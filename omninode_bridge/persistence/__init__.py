@@ -8,8 +8,8 @@ async with FleetDatabaseAdapter("redis://...") as node:
 
 from typing import TYPE_CHECKING
 
-from omninode_bridge.enums import EnumCoreErrorCode, EnumDatabaseOperationType, EnumEntityType
-from omninode_bridge.errors import OnexError
+from omninode_bridge.contract.enums import EnumCoreErrorCode, EnumDatabaseOperationType, EnumEntityType
+from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.persistence.bridge_state_crud import (
     create_bridge_state,
     delete_bridge_state,

@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.errors import OnexError, invalid
-from omninode_bridge.names import operation_name
-from omninode_bridge.performance import performance
+from omninode_bridge.contract.call_log import performance
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.errors import OnexError, invalid
+from omninode_bridge.contract.names import operation_name
+from omninode_bridge.contract.wire import error_text
 from omninode_bridge.persistence.health import HEALTH_OPERATION, HEALTHY, health_status
 from omninode_bridge.persistence.metrics import AdapterMetrics
 from omninode_bridge.persistence.models import (
@@ -25,7 +26,6 @@ from omninode_bridge.persistence.models import (
     request_of,
 )
 from omninode_bridge.persistence.security import validate_operation
-from omninode_bridge.wire import error_text
 
 NO_ID = UUID(int=0)  # the correlation id in the answer to an input that has none
 NO_OPERATION = "unknown"  # the operation type in the answer to what could be none

@@ -18,8 +18,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from omninode_bridge.enums import EnumCoreErrorCode, EnumDatabaseOperationType, EnumEntityType
-from omninode_bridge.errors import OnexError, quoted
+from omninode_bridge.contract.enums import EnumCoreErrorCode, EnumDatabaseOperationType, EnumEntityType
+from omninode_bridge.contract.errors import OnexError, quoted
 from omninode_bridge.persistence.calls import (
     Call,
     checked_id,

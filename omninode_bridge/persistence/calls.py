@@ -14,12 +14,12 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from omninode_bridge.enums import EnumCoreErrorCode, EnumDatabaseOperationType, EnumEntityType
-from omninode_bridge.errors import OnexError, invalid, quoted
-from omninode_bridge.names import check_name
+from omninode_bridge.contract.enums import EnumCoreErrorCode, EnumDatabaseOperationType, EnumEntityType
+from omninode_bridge.contract.errors import OnexError, invalid, quoted
+from omninode_bridge.contract.names import check_name
+from omninode_bridge.contract.wire import error_text
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, Entity, checked_fields, columns_of
 from omninode_bridge.persistence.models import ModelDatabaseOperationInput, json_value
-from omninode_bridge.wire import error_text
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from omninode_bridge.enums import EnumEntityType
-from omninode_bridge.errors import invalid
-from omninode_bridge.values import (
+from omninode_bridge.contract.enums import EnumEntityType
+from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.values import (
     AggregationType,
     Count32,
     Count64,
@@ -34,7 +34,7 @@ from omninode_bridge.values import (
     Url500,
     Version32,
 )
-from omninode_bridge.wire import error_text
+from omninode_bridge.contract.wire import error_text
 
 
 def _or_empty(value: object) -> object:

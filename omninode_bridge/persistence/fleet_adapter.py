@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from omninode_bridge.aio import AsyncFleetClient, ClientOptions, options_of
-from omninode_bridge.broker import DATABASE_BATCH_TASK
-from omninode_bridge.client import CLOSE_TIMEOUT_S, ClientStats
-from omninode_bridge.clock import uuid7
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.errors import OnexError, invalid
-from omninode_bridge.handle import Handle
-from omninode_bridge.operation import DatabaseOperation, DatabaseOperationData
+from omninode_bridge.client.aio import AsyncFleetClient, ClientOptions, options_of
+from omninode_bridge.client.broker import DATABASE_BATCH_TASK
+from omninode_bridge.client.client import CLOSE_TIMEOUT_S, ClientStats
+from omninode_bridge.client.handle import Handle
+from omninode_bridge.contract.clock import uuid7
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.errors import OnexError, invalid
+from omninode_bridge.contract.operation import DatabaseOperation, DatabaseOperationData
 from omninode_bridge.persistence.adapter import TIMEOUT_S, DatabaseAdapter
 from omninode_bridge.persistence.health import HEALTH_OPERATION
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from omninode_bridge.clock import now
+from omninode_bridge.contract.clock import now
 
 HEALTH_OPERATION = "get_health_status"
 BUSY_PERCENT = 80.0  # pool use from which it is degraded
@@ -25,7 +25,7 @@ def health_status(
 ) -> dict[str, Any]:
     """What `get_health_status` answers.
 
-    state    `breaker` and `pool` as `store.guard` tells them; None where nobody answered
+    state    `breaker` and `pool` as `store.database.guard` tells them; None where nobody answered
     version  of the server; None when it did not answer
     problem  why not
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from omninode_bridge.enums import EnumAggregationType, EnumEntityType
-from omninode_bridge.errors import invalid
-from omninode_bridge.wire import error_text
+from omninode_bridge.contract.enums import EnumAggregationType, EnumEntityType
+from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.wire import error_text
 
 MetadataKind = Literal["workflow", "node", "bridge"]
 

@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from omninode_bridge.clock import uuid7
-from omninode_bridge.enums import EnumDatabaseOperationType
-from omninode_bridge.errors import invalid
-from omninode_bridge.names import repeatable
-from omninode_bridge.operation import BLOCKS
+from omninode_bridge.contract.clock import uuid7
+from omninode_bridge.contract.enums import EnumDatabaseOperationType
+from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.json_values import plain
+from omninode_bridge.contract.names import repeatable
+from omninode_bridge.contract.operation import BLOCKS
+from omninode_bridge.contract.values import OperationId
 from omninode_bridge.persistence.entities import (
     ENTITY_MODELS,
     MADE_BY_DATABASE,
@@ -22,8 +24,6 @@ from omninode_bridge.persistence.entities import (
     entity_type_of,
     given_fields,
 )
-from omninode_bridge.plain import plain
-from omninode_bridge.values import OperationId
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 100_000

@@ -17,14 +17,14 @@ from uuid import UUID, uuid4
 
 from pydantic import Field
 
-from omninode_bridge.clock import TIMELESS, is_uuid7, sibling_uuid7, uuid7, uuid7_millis
-from omninode_bridge.enums import EnumDatabaseOperationType, EnumEntityType
-from omninode_bridge.errors import invalid
+from omninode_bridge.contract.clock import TIMELESS, is_uuid7, sibling_uuid7, uuid7, uuid7_millis
+from omninode_bridge.contract.enums import EnumDatabaseOperationType, EnumEntityType
+from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.values import Health
 from omninode_bridge.persistence import queries
 from omninode_bridge.persistence.calls import Call, checked_id, checked_text, checked_values, row_of, written_row
 from omninode_bridge.persistence.entities import ModelNodeHeartbeat
 from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
-from omninode_bridge.values import Health
 
 _TYPE = EnumEntityType.NODE_HEARTBEAT
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from omninode_bridge.enums import EnumCoreErrorCode
-from omninode_bridge.errors import OnexError
+from omninode_bridge.contract.enums import EnumCoreErrorCode
+from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.persistence.calls import ask
 from omninode_bridge.persistence.protocols import DatabaseAdapterProtocol
 

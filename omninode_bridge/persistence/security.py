@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from omninode_bridge.errors import invalid
+from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.persistence.models import PERSIST_BLOCKS, ModelDatabaseOperationInput, request_of
-from omninode_bridge.values import MAX_OPERATION_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from omninode_bridge.enums import EnumDatabaseOperationType, EnumEntityType
+from omninode_bridge.contract.enums import EnumDatabaseOperationType, EnumEntityType
 from omninode_bridge.persistence.calls import (
     Call,
     checked_id,

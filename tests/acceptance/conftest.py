@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import redis
 
-from omninode_bridge.broker import QUEUES
+from omninode_bridge.client.broker import QUEUES
 from tests.acceptance.adapters import adapter as adapter
 from tests.conftest import Stack
 from tests.streams import TABLES

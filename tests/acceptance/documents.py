@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-DOCUMENTS = Path(__file__).resolve().parents[3] / "shared" / "spec"
+from tests.checkout import SHARED
+
+DOCUMENTS = SHARED / "spec"
 
 Names = dict[str, Any]
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from tests.conftest import Stack, clean_environment
-from worker.cli import COMMANDS, main
+from worker.cli.main import COMMANDS, main
 from worker.settings import ROOT
 
 pytestmark = pytest.mark.acceptance

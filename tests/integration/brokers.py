@@ -9,9 +9,9 @@ from pathlib import Path
 import redis
 
 from tests.deadline import wait_until
-from worker.binaries import broker_binary
-from worker.broker import EmbeddedBroker
-from worker.datadir import free_port
+from worker.embedded.binaries import broker_binary
+from worker.embedded.broker import EmbeddedBroker
+from worker.embedded.data_dir import free_port
 
 
 class RestartableBroker:

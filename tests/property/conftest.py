@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from omninode_bridge.operation import Operation
-from omninode_bridge.outcome import Outcome
-from omninode_bridge.wire import decode_batch, encode, encode_batch
-from store.apply import apply
-from store.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.wire import decode_batch, encode, encode_batch
+from store.database.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
+from store.write.apply import apply
 from tests.property.strategies import World
 
 CONNECTIONS = 3

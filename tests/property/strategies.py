@@ -13,8 +13,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from omninode_bridge.clock import TIMELESS, now
-from omninode_bridge.operation import (
+from omninode_bridge.contract.clock import TIMELESS, now
+from omninode_bridge.contract.operation import (
     WORKFLOW_MOVES,
     BridgeStateData,
     Data,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from omninode_bridge.clock import uuid7
-from omninode_bridge.operation import (
+from omninode_bridge.contract.clock import uuid7
+from omninode_bridge.contract.operation import (
     BridgeStateData,
     Data,
     FsmTransitionData,
@@ -24,11 +24,11 @@ from omninode_bridge.operation import (
     WorkflowExecutionData,
     WorkflowStepData,
 )
-from omninode_bridge.values import INT64_MAX
-from omninode_bridge.wire import operation_digest
-from store.apply import apply
-from store.compare import differences
-from store.fold import Fold
+from omninode_bridge.contract.values import INT64_MAX
+from omninode_bridge.contract.wire import operation_digest
+from store.write.apply import apply
+from store.write.compare import differences
+from store.write.fold import Fold
 from tests.property.conftest import Store, examples
 from tests.property.strategies import FIELDS, Drawn, World, operation_sets
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from omninode_bridge.clock import uuid7
+from omninode_bridge.contract.clock import uuid7
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE
-from store.batch import Limits
-from store.entities import ENTITIES
-from store.generic import carry_out
+from store.generic.carry_out import carry_out
+from store.generic.entities import ENTITIES
+from store.write.batch import Limits
 from tests.generic import entity
 from tests.property.conftest import Connection, Store, examples
 

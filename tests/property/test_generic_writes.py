@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from psycopg import sql
 
-from omninode_bridge.clock import now, uuid7
-from omninode_bridge.enums import EnumEntityType
-from omninode_bridge.operation import (
+from omninode_bridge.contract.clock import now, uuid7
+from omninode_bridge.contract.enums import EnumEntityType
+from omninode_bridge.contract.operation import (
     BridgeStateData,
     Data,
     MetadataStampData,
@@ -36,11 +36,11 @@ from omninode_bridge.operation import (
 )
 from omninode_bridge.persistence.entities import ENTITY_MODELS, takes_null
 from omninode_bridge.persistence.models import ModelDatabaseOperationInput, request_of
-from store.apply import apply
-from store.batch import Limits
-from store.compare import differences
-from store.fold import Fold
-from store.generic import carry_out
+from store.generic.carry_out import carry_out
+from store.write.apply import apply
+from store.write.batch import Limits
+from store.write.compare import differences
+from store.write.fold import Fold
 from tests.factories import bridge_state, execution, heartbeat
 from tests.property.conftest import Connection, Store, examples
 from tests.property.strategies import (

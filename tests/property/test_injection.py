@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from omninode_bridge.clock import uuid7
+from omninode_bridge.contract.clock import uuid7
 from omninode_bridge.persistence.models import ModelDatabaseOperationOutput
 from store.adapter import NodeBridgeDatabaseAdapterEffect
-from store.batch import Limits
-from store.entities import ENTITIES
-from store.generic import carry_out
+from store.generic.carry_out import carry_out
+from store.generic.entities import ENTITIES
+from store.write.batch import Limits
 from tests.factories import store_connection
 from tests.servers import PostgresServer
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omninode_bridge.clock import now, state_rank
-from omninode_bridge.operation import FsmTransitionData, Operation, WorkflowExecutionData, WorkflowStepData
-from store.apply import apply
-from store.compare import differences
-from store.fold import Fold, Row, Rows
-from store.fsm_recovery import Recovery
+from omninode_bridge.contract.clock import now, state_rank
+from omninode_bridge.contract.operation import FsmTransitionData, Operation, WorkflowExecutionData, WorkflowStepData
+from store.housekeeping.fsm_recovery import Recovery
+from store.write.apply import apply
+from store.write.compare import differences
+from store.write.fold import Fold, Row, Rows
 from tests.property.conftest import Connection, Store, examples
 from tests.property.strategies import WORKFLOW, Drawn, KeyOf, operation_sets
 

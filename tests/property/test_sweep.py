@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omninode_bridge.clock import now
-from store import sweep
-from store.apply import apply
-from store.batch import Limits
-from store.liveness import Thresholds
-from store.sweep import Sweep
+from omninode_bridge.contract.clock import now
+from store.housekeeping import sweep
+from store.housekeeping.sweep import Sweep
+from store.write.apply import apply
+from store.write.batch import Limits
+from store.write.liveness import Thresholds
 from tests import generic
 from tests.factories import heartbeat
 from tests.property.conftest import Connection, Store, examples

@@ -14,10 +14,10 @@ import click
 import pytest
 import yaml
 
+from tests.checkout import CHECKOUT
 from worker.settings import PREFIX, Settings, env_name
 
-ROOT = Path(__file__).resolve().parents[2]
-COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE_TEXT = (CHECKOUT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 FLEET = {name: service for name, service in SERVICES.items() if "build" in service}
@@ -43,7 +43,7 @@ def seconds(duration: str) -> int:
 
 def test_the_compose_file_keeps_the_compose_schema() -> None:
     checker = str(Path(sys.executable).with_name("check-jsonschema"))
-    command = [checker, "--builtin-schema", "vendor.compose-spec", str(ROOT / "docker-compose.yml")]
+    command = [checker, "--builtin-schema", "vendor.compose-spec", str(CHECKOUT / "docker-compose.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -69,7 +69,7 @@ def test_every_setting_that_can_be_overridden_has_the_settings_own_default() -> 
 
 @pytest.mark.parametrize("name", FLEET)
 def test_every_command_is_one_of_the_command_line(name: str) -> None:
-    from worker.cli import main as group  # the whole command line: the other tests need none of it
+    from worker.cli.main import main as group  # the whole command line: the other tests need none of it
 
     assert isinstance(group, click.Group)
     for words in fleet_words(FLEET[name]):
@@ -88,7 +88,7 @@ def test_every_dependency_volume_and_network_is_declared(name: str) -> None:
     for volume in service.get("volumes", []):
         source = volume.split(":")[0]
         if source.startswith("."):
-            assert (ROOT / source).is_file(), source
+            assert (CHECKOUT / source).is_file(), source
         else:
             assert source in COMPOSE["volumes"], source
 
@@ -146,7 +146,7 @@ def test_only_the_migrations_use_the_owner_of_the_tables() -> None:
 
 
 def test_every_password_comes_from_the_environment_and_its_lack_is_an_error() -> None:
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    example = (CHECKOUT / ".env.example").read_text(encoding="utf-8")
     given = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
     used = {
         match["name"]: match["kind"] for match in INTERPOLATION.finditer(COMPOSE_TEXT) if "PASSWORD" in match["name"]
@@ -157,14 +157,14 @@ def test_every_password_comes_from_the_environment_and_its_lack_is_an_error() ->
 
 
 def test_every_optional_variable_stands_in_the_example_with_its_default() -> None:
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    example = (CHECKOUT / ".env.example").read_text(encoding="utf-8")
     shown = dict(re.findall(r"^#(\w+)=(.*)$", example, flags=re.MULTILINE))
     used = {match["name"]: match["rest"] for match in INTERPOLATION.finditer(COMPOSE_TEXT) if match["kind"] == "-"}
     assert shown == used
 
 
 def test_the_images_are_of_the_versions_that_the_documentation_names() -> None:
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    page = (CHECKOUT / "docs" / "deployment.md").read_text(encoding="utf-8")
     for name in ("postgres", "valkey"):
         assert f"`{SERVICES[name]['image']}`" in page
     assert SERVICES["postgres"]["image"] == "postgres:18"
@@ -180,30 +180,30 @@ def test_the_broker_keeps_what_it_is_given() -> None:
 
 
 def test_everything_the_image_copies_is_there_and_sent_to_the_builder() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8")
     copied = [
         source for line in re.findall(r"^COPY (.+)$", dockerfile, flags=re.MULTILINE) for source in line.split()[:-1]
     ]
-    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    ignored = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored
     for source in copied:
-        assert (ROOT / source).exists(), source
+        assert (CHECKOUT / source).exists(), source
     assert sorted(copied) == sorted(allowed)
 
 
 def test_the_image_holds_every_package_that_the_command_needs() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8")
     for package in ("omninode_bridge", "store", "tasks", "worker", "migrations"):
         assert f"COPY {package} {package}\n" in dockerfile
 
 
 def test_the_image_does_not_run_as_root() -> None:
-    users = re.findall(r"^USER (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    users = re.findall(r"^USER (\S+)$", (CHECKOUT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert users and not users[-1].startswith(("0", "root"))
 
 
 def test_no_secret_is_sent_to_the_builder() -> None:
-    patterns = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    patterns = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
     assert not [name for name in (".env", "fleet.env", ".fleet", ".git") for p in allowed if fnmatch.fnmatch(name, p)]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from scripts import check_locks, link
+from tests.checkout import CHECKOUT
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("requirements*.lock")}
+PROJECT: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = {path.name: path.read_text(encoding="utf-8") for path in CHECKOUT.glob("requirements*.lock")}
 PACKAGES = ("omninode_bridge", "store", "tasks", "worker")
 MAX_LINES = 450
 # Alembic runs env.py itself, outside the fleet, where no settings are.
@@ -24,8 +24,8 @@ ENVIRONMENT = {"environ", "environb", "getenv", "putenv"}
 def modules(*directories: str) -> Iterator[tuple[str, str]]:
     """Path from the root and source of every module below the directories."""
     for directory in directories:
-        for path in sorted((ROOT / directory).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        for path in sorted((CHECKOUT / directory).rglob("*.py")):
+            yield path.relative_to(CHECKOUT).as_posix(), path.read_text(encoding="utf-8")
 
 
 def reads_environment(source: str) -> bool:
@@ -73,7 +73,7 @@ def test_the_wheel_and_the_source_distribution_hold_the_client_alone() -> None:
 def test_the_link_makes_the_checkout_importable_and_the_command_runnable(tmp_path: Path) -> None:
     interpreter = tmp_path / "a directory with spaces" / "python"
     command = link.link(packages_dir=tmp_path, scripts_dir=tmp_path, interpreter=str(interpreter))
-    assert [path.read_text(encoding="utf-8") for path in tmp_path.glob("*.pth")] == [f"{ROOT}\n"]
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.glob("*.pth")] == [f"{CHECKOUT}\n"]
     assert command.stat().st_mode & 0o111 == 0o111
     text = command.read_text(encoding="utf-8")
     assert text.startswith("#!/bin/sh\n") and f'"{interpreter}"' in text

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from confluent_kafka import KafkaException, Producer
 
-from omninode_bridge.envelope import checked_topic
-from omninode_bridge.errors import OnexError
+from omninode_bridge.bus.envelope import checked_topic
+from omninode_bridge.contract.errors import OnexError
 from worker.bus import kafka_library
 from worker.bus.kafka_consumer import KafkaConsumer
 from worker.bus.kafka_producer import KafkaProducer, Report

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from omninode_bridge.errors import quoted
+from omninode_bridge.contract.errors import quoted
 from worker.bus.limits import max_message_bytes
 from worker.errors import FleetError
 from worker.settings import Settings

@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from omninode_bridge.envelope import checked_topic
-from omninode_bridge.errors import OnexError
+from omninode_bridge.bus.envelope import checked_topic
+from omninode_bridge.contract.errors import OnexError
 from worker.bus.limits import max_message_bytes
 from worker.bus.protocol import PUBLISHED, BusMessage, Delivery, Partition
 from worker.bus.redis_consumer import RedisConsumer

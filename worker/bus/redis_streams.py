@@ -16,8 +16,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from omninode_bridge.address import masked, scrubbed
-from omninode_bridge.broker import CONNECT_TIMEOUT_S, HEALTH_CHECK_INTERVAL_S, keepalive_options
+from omninode_bridge.client.address import masked, scrubbed
+from omninode_bridge.client.broker import CONNECT_TIMEOUT_S, HEALTH_CHECK_INTERVAL_S, keepalive_options
 from worker.bus.protocol import BusAway, BusMessage, BusRecord, Partition
 from worker.errors import FleetError
 

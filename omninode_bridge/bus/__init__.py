@@ -1,0 +1,1 @@
+"""From a record of the event bus to an operation. docs/events.md has the tables."""

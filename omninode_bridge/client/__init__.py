@@ -1,0 +1,1 @@
+"""From `submit` to a confirmed outcome: buffering, sending, confirming, sending again. docs/client.md is its manual."""

@@ -1,0 +1,1 @@
+"""What people ask: a workflow whole, what failed, who is there. docs/queries.md."""

@@ -1,0 +1,1 @@
+"""Operations become rows, exactly once: the claim in the ledger, one batch, one transaction. docs/ledger.md."""

@@ -1,0 +1,134 @@
+"""`fleet dlq list|show|retry|discard`."""
+
+import dataclasses
+from typing import BinaryIO
+from uuid import UUID
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from omninode_bridge.contract.errors import OnexError
+from omninode_bridge.contract.refusal import is_cut
+from store import letters
+from store.letters import Letter, LetterStatus
+from worker.cli.connection import Connection, command_connection
+from worker.database import limits
+from worker.settings import Settings
+
+STATUSES = ("open", "retried", "discarded", "all")
+
+
+@click.group("dlq")
+def dlq_command() -> None:
+    """Work on dead letters: what was refused, and why."""
+
+
+@dlq_command.command("list")
+@click.option("--status", type=click.Choice(STATUSES), default="open", show_default=True)
+@click.option("--code", help="Only letters of this code, such as VALIDATION_ERROR.")
+@click.option("--limit", "rows_limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_command(status: str, code: str | None, rows_limit: int, as_json: bool) -> None:
+    """The newest dead letters."""
+    wanted: LetterStatus | None = None if status == "all" else status  # type: ignore[assignment]  # click.Choice
+    with command_connection() as conn:
+        found = letters.list_letters(conn, status=wanted, code=code, rows_limit=rows_limit)
+    if as_json:
+        for letter in found:
+            click.echo(_json(letter))
+        return
+    table = Table(title=f"{len(found)} dead letters ({status})", title_justify="left")
+    for column in ("id", "digest", "type", "topic", "key", "code", "message", "created", "status"):
+        table.add_column(column, no_wrap=column in ("id", "digest"), overflow="fold")
+    for letter in found:
+        created = letter.created_at.isoformat(sep=" ", timespec="seconds")
+        table.add_row(
+            str(letter.id),
+            letter.digest[:8],
+            letter.operation_type or "-",
+            letter.topic or "-",
+            letter.partition_key or "-",
+            letter.code,
+            letter.message,
+            created,
+            letter.status,
+        )
+    Console(width=None if Console().is_terminal else 200).print(table)
+
+
+@dlq_command.command("show")
+@click.argument("id_", metavar="ID", type=click.UUID)
+@click.option("--digest", help="Which one, where the id has several (its first digits are enough).")
+@click.option("--payload-only", is_flag=True, help="Only the payload, to be repaired and given to retry.")
+def show_command(id_: UUID, digest: str | None, payload_only: bool) -> None:
+    """One dead letter, whole, as JSON."""
+    with command_connection() as conn:
+        letter = letters.find(conn, id_, digest)
+    click.echo((letter.payload or "").encode() if payload_only else _json(letter, indent=True))
+    if is_cut(letter.payload or ""):
+        click.echo("payload: only its beginning was kept; it cannot be retried as it is", err=True)
+
+
+@dlq_command.command("retry")
+@click.argument("ids", metavar="ID...", type=click.UUID, nargs=-1)
+@click.option("--digest", help="Which one, where the id has several.")
+@click.option("--payload", type=click.File("rb"), help="A file (or -) with the repaired payload, JSON; for one ID.")
+@click.option("--all", "every", is_flag=True, help="Every open letter (of --code), the oldest first.")
+@click.option("--code", help="With --all: only letters of this code.")
+def retry_command(
+    ids: tuple[UUID, ...], digest: str | None, payload: BinaryIO | None, every: bool, code: str | None
+) -> None:
+    """Apply what was refused, as it is or repaired, under its own id; an event goes out again."""
+    if payload is not None and (every or len(ids) != 1):
+        raise click.UsageError("--payload goes with exactly one ID")
+    settings = Settings.load(require=["database_url"])
+    repaired = None if payload is None else _text(payload)
+    with command_connection() as conn:
+        failed = 0
+        for id_, its_digest in _chosen(conn, ids, digest, every=every, code=code):
+            try:
+                letter = letters.find(conn, id_, its_digest)
+                operation_id = letters.retry(conn, letter, payload=repaired, limits=limits(settings))
+                done = "goes out again" if letter.form == "event" else f"applied as {operation_id}"
+                click.echo(f"{id_} {done}")
+            except OnexError as error:
+                failed += 1
+                click.echo(f"{id_} still refused: {error}", err=True)
+    raise SystemExit(1 if failed else 0)
+
+
+@dlq_command.command("discard")
+@click.argument("ids", metavar="ID...", type=click.UUID, nargs=-1)
+@click.option("--digest", help="Which one, where the id has several.")
+@click.option("--all", "every", is_flag=True, help="Every open letter (of --code).")
+@click.option("--code", help="With --all: only letters of this code.")
+def discard_command(ids: tuple[UUID, ...], digest: str | None, every: bool, code: str | None) -> None:
+    """Say that letters need no more work; their rows stay."""
+    with command_connection() as conn:
+        for letter in _chosen(conn, ids, digest, every=every, code=code):
+            letters.discard(conn, letters.find(conn, *letter))
+            click.echo(f"{letter[0]} discarded")
+
+
+def _chosen(
+    conn: Connection, ids: tuple[UUID, ...], digest: str | None, *, every: bool, code: str | None
+) -> list[tuple[UUID, str]]:
+    """Id and digest of all that were named, once every one of them is found; or of every open one."""
+    if every == bool(ids):
+        raise click.UsageError("name the IDs, or say --all")
+    if every:
+        return letters.open_in_order(conn, code=code)
+    return [(id_, letters.find(conn, id_, digest).digest) for id_ in ids]
+
+
+def _text(file: BinaryIO) -> str:
+    try:
+        return file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"payload: not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _json(letter: Letter, *, indent: bool = False) -> bytes:
+    return orjson.dumps(dataclasses.asdict(letter), option=orjson.OPT_INDENT_2 if indent else 0)

@@ -1,0 +1,1 @@
+"""Pages for a browser: a workflow drawn as a timeline."""

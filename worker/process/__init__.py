@@ -1,0 +1,1 @@
+"""What a worker process has beside Celery's own: its gate to the database, its pauses, its summaries."""

@@ -1,0 +1,1 @@
+"""A relay: from the outbox to the event bus. docs/outbox.md."""
