@@ -24,7 +24,7 @@ SAID = (  # what each program prints, in the README's order
     "True omninode_bridge.reducer.events.batch_processed",
     "IDLE 1000 2",
 )
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands(text: str) -> Iterator[list[str]]:
