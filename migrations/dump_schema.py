@@ -17,11 +17,15 @@ HEAD = """\
 -- read, and for the tests to compare with. Made by: python -m migrations.dump_schema
 """
 
+# Of some an argument is a row of a table: they come after the tables. What a body names may come later anyway.
 _FUNCTIONS: LiteralString = """
-select rtrim(pg_get_functiondef(oid), E'\\n') || E';\\n'
+select
+  rtrim(pg_get_functiondef(oid), E'\\n') || E';\\n',
+  exists (select from pg_type where pg_type.oid = any(proargtypes) and typrelid <> 0) as takes_rows
 from pg_proc where pronamespace = current_schema()::regnamespace
 order by proname, oid
 """
+_BODIES_LATER = "set check_function_bodies = off;\n"
 
 _SEQUENCES: LiteralString = """
 select 'create sequence ' || quote_ident(relname) || ' as ' || format_type(seqtypid, null) || ';' || E'\\n'
@@ -78,7 +82,9 @@ where partrelid = %(table)s
 
 def dump(conn: Connection[Any]) -> str:
     """The schema that comes first on the search path of `conn`."""
-    functions = _texts(conn, _FUNCTIONS) + _texts(conn, _SEQUENCES)
+    functions = conn.execute(_FUNCTIONS).fetchall()
+    first = [_BODIES_LATER, *(text for text, takes_rows in functions if not takes_rows), *_texts(conn, _SEQUENCES)]
+    last = [text for text, takes_rows in functions if takes_rows]
     tables: list[str] = []
     foreign_keys: list[str] = []
     for oid, name, partition_key, options in conn.execute(_TABLES).fetchall():
@@ -86,7 +92,7 @@ def dump(conn: Connection[Any]) -> str:
         tables.append(text)
         foreign_keys += references
     (schema,) = conn.execute("select quote_ident(current_schema())").fetchone() or ("",)
-    parts = [HEAD, *functions, *tables, "\n".join(foreign_keys) + "\n"]
+    parts = [HEAD, *first, *tables, *last, "\n".join(foreign_keys) + "\n"]
     return "\n".join(parts).replace("ON ONLY ", "ON ").replace(f"{schema}.", "")
 
 

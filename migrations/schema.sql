@@ -1,6 +1,8 @@
 -- The schema that the migrations build, without the partitions of single days. Not run by anything: it is here to be
 -- read, and for the tests to compare with. Made by: python -m migrations.dump_schema
 
+set check_function_bodies = off;
+
 CREATE OR REPLACE FUNCTION clock_text(instant timestamp with time zone, id uuid)
  RETURNS text
  LANGUAGE sql
@@ -125,6 +127,56 @@ begin
   end loop;
   return made;
 end
+$function$;
+
+CREATE OR REPLACE FUNCTION fsm_held(after_type text, after_id uuid, last_type text, last_id uuid)
+ RETURNS TABLE(entity_type text, entity_id uuid, current_state text, previous_state text, last_transition_at timestamp with time zone, clock text, transition_count bigint, is_whole boolean)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select
+    state.entity_type::text, state.entity_id, state.current_state::text, state.previous_state::text, state.last_transition_at,
+    state.clock, state.transition_count::bigint,
+    coalesce(
+      to_regclass('fsm_transitions_p' || to_char(began.day, 'YYYYMMDD')) is not null
+        and (gone_until.last_day is null or began.day > gone_until.last_day),
+      false)
+  from fsm_states as state
+  cross join lateral (
+    select (to_timestamp(('x' || left(replace(state.first_transition_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+      at time zone 'UTC')::date as day) as began
+  left join dropped_days as gone_until on gone_until.parent = 'fsm_transitions'
+  where (state.entity_type, state.entity_id) > (after_type, after_id)
+    and (state.entity_type, state.entity_id) <= (last_type, last_id)
+$function$;
+
+CREATE OR REPLACE FUNCTION fsm_told(after_type text, after_id uuid, last_type text, last_id uuid)
+ RETURNS TABLE(entity_type text, entity_id uuid, to_state text, from_state text, transition_at timestamp with time zone, metadata jsonb, clock text, transitions bigint, first_id uuid)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select distinct on (moved.entity_type, moved.entity_id)
+    moved.entity_type::text, moved.entity_id, moved.to_state::text, moved.from_state::text, moved.transition_at,
+    coalesce(nullif(moved.metadata, '{}'), moved.transition_data),
+    said.clock, count(*) over machine, first_value(moved.id) over (machine order by moved.id)
+  from fsm_transitions as moved
+  cross join lateral (select clock_text(moved.transition_at, moved.id) as text) as moment
+  cross join lateral (
+    select left(moment.text, 16)
+      || case when moved.to_state = 'PENDING' then 1 when moved.to_state in ('COMPLETED', 'FAILED') then 4 else 2 end
+      || right(moment.text, 32) as clock) as said
+  where (moved.entity_type, moved.entity_id) > (after_type, after_id)
+    and (moved.entity_type, moved.entity_id) <= (last_type, last_id)
+  window machine as (partition by moved.entity_type, moved.entity_id)
+  order by moved.entity_type, moved.entity_id, said.clock collate "C" desc
+$function$;
+
+CREATE OR REPLACE FUNCTION is_timely(latest bigint, counted bigint, future_limit_ms bigint, horizon_ms bigint)
+ RETURNS boolean
+ LANGUAGE sql
+AS $function$
+  select (latest is null or latest <= extract(epoch from clock_timestamp()) * 1000 + future_limit_ms)
+    and (counted is null or counted >= extract(epoch from clock_timestamp()) * 1000 - horizon_ms)
 $function$;
 
 CREATE OR REPLACE FUNCTION node_health(reported text, liveness text)
@@ -451,6 +503,20 @@ create table workflow_steps (
 create table workflow_steps_default partition of workflow_steps default;
 CREATE INDEX idx_workflow_steps_created_at ON workflow_steps USING btree (created_at DESC);
 CREATE INDEX idx_workflow_steps_workflow_id_order ON workflow_steps USING btree (workflow_id, step_order);
+
+CREATE OR REPLACE FUNCTION node_item(node node_registrations, at timestamp with time zone, fresh_for interval, dead_after interval, most_bytes bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select row_within(
+    to_jsonb(node) - '{clocks,liveness_announced}'::text[] || jsonb_build_object(
+      'liveness', found.liveness, 'health', node_health(node.health_status, found.liveness),
+      'reported_health', node.health_status, 'age_s', greatest(extract(epoch from at - found.heard), 0)),
+    most_bytes)
+  from (select node_heard(node.last_heartbeat, node.heartbeat_received_at, node.registered_at)) as one (heard)
+  cross join lateral (select one.heard, node_liveness(one.heard, at, fresh_for, dead_after)) as found (heard, liveness)
+$function$;
 
 alter table metadata_stamps add constraint metadata_stamps_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflow_executions(id) ON DELETE SET NULL;
 alter table workflow_steps add constraint workflow_steps_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflow_executions(id) ON DELETE CASCADE;

@@ -9,6 +9,9 @@ from psycopg.errors import DataError, QueryCanceled
 
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
+from store.database.statements import statements_beside
+
+statement = statements_beside(__file__)
 
 
 @contextmanager
@@ -41,3 +44,8 @@ def told(*, timeout_ms: int, field: str, name: str = "query") -> Iterator[None]:
         raise OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms") from error
     except DataError as error:
         raise invalid(f"{field}: holds a value that the database refuses ({error.sqlstate})") from error
+
+
+def walk_in_order(conn: Connection[Any]) -> None:
+    """For the rest of the transaction: read along an index, so that the first rows cost what they are."""
+    conn.execute(statement("walk_in_order"))

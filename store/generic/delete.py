@@ -39,8 +39,8 @@ def at_once(conn: Connection[Any], write: Write, claim: ledger.Write, limits: Li
         claim.digest,
         1 if write.one_bridge else statements.MAX_ROWS,
         made_at,
-        ledger.in_millis(limits.future_limit),
         made_at,
+        ledger.in_millis(limits.future_limit),
         ledger.in_millis(limits.horizon),
         *values,
     ]
@@ -70,8 +70,7 @@ def _statement(entity_name: str, condition: str) -> bytes:
         "insert into operations (operation_id, correlation_id, operation_type, outcome, digest, result)"
         " select %s::uuid, %s::uuid, 'database_operation', 'applied', decode(%s, 'hex'),"
         " jsonb_build_object('rows_affected', rows) from counted where rows <= %s"
-        " and %s::bigint <= extract(epoch from clock_timestamp()) * 1000 + %s::bigint"
-        " and %s::bigint >= extract(epoch from clock_timestamp()) * 1000 - %s::bigint"
+        " and is_timely(%s::bigint, %s::bigint, %s::bigint, %s::bigint)"
         " on conflict (operation_id) do nothing returning true),"
         f" locked as materialized (select {key} from {table} as held where exists (select from claimed) and {condition}"
         f" order by {statements.key_order(entity, 'held').as_string()} for update),"

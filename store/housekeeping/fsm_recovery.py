@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from omninode_bridge.contract.enums import EnumFleetEvent
 from store.database.statements import statements_beside
-from store.housekeeping.job import Batch
+from store.housekeeping.job import Batch, Progress
 from store.outbox import announcements, outbox
 
 statement = statements_beside(__file__)
@@ -73,7 +73,7 @@ class _Phase:
     settle: Callable[[Connection[Any], Sequence[UUID], datetime], Batch]
 
 
-class _Progress(NamedTuple):
+class _Reached(NamedTuple):
     """What a run remembers from portion to portion.
 
     phase     the position of the one that is at work
@@ -84,13 +84,6 @@ class _Progress(NamedTuple):
     phase: int = 0
     found: tuple[UUID, ...] = ()
     was_full: bool = False
-
-
-class _Portion(NamedTuple):
-    """The last portion: its transaction, and how far the run was before it."""
-
-    xid: str
-    began: _Progress
 
 
 def policies(entries: Iterable[str]) -> dict[str, timedelta]:
@@ -129,40 +122,26 @@ class Recovery:
         self._environment = environment
         self._at = at
         self._phases = (_Phase("find_behind", self._recover), _Phase("find_idle", self._settle_idle))
-        self._reached = _Progress()
-        self._portion: _Portion | None = None
+        self._progress = Progress(_Reached())
 
     def __call__(self, conn: Connection[Any]) -> Batch:
         """Look for workflows, or settle a portion of those that were found."""
-        at = self._begin(conn)
-        return self._settle(conn, at) if self._reached.found else self._look(conn, at)
-
-    def _begin(self, conn: Connection[Any]) -> datetime:
-        """The instant by which is judged. What the portion before did not commit is to be done again."""
-        before = self._portion
-        given = {"at": self._at, "xid": before.xid if before else None}
-        row = conn.execute(statement("begin_recovery"), given).fetchone()
-        assert row is not None
-        at: datetime
-        at, xid, is_committed = row
-        if before and not is_committed:
-            self._reached = before.began
-        self._portion = _Portion(xid, self._reached)
-        return at
+        at = self._progress.begin(conn, self._at)
+        return self._settle(conn, at) if self._progress.reached.found else self._look(conn, at)
 
     def _settle(self, conn: Connection[Any], at: datetime) -> Batch:
-        phase, found, was_full = self._reached
+        phase, found, was_full = self._progress.reached
         batch = self._phases[phase].settle(conn, list(found[:PORTION]), at)
         left, was_full = found[PORTION:], was_full and batch.rows > 0
-        self._reached = _Progress(phase if left or was_full else phase + 1, left, was_full)
-        return Batch(batch.rows, more=self._reached.phase < len(self._phases), counts=batch.counts)
+        self._progress.reached = _Reached(phase if left or was_full else phase + 1, left, was_full)
+        return Batch(batch.rows, more=self._progress.reached.phase < len(self._phases), counts=batch.counts)
 
     def _look(self, conn: Connection[Any], at: datetime) -> Batch:
         """Find what the first phase that has something to do is to be done to; nothing is touched yet."""
-        for position in range(self._reached.phase, len(self._phases)):
+        for position in range(self._progress.reached.phase, len(self._phases)):
             found = self._find(conn, self._phases[position].find, at)
             if found:
-                self._reached = _Progress(position, found, was_full=len(found) == MOST)
+                self._progress.reached = _Reached(position, found, was_full=len(found) == MOST)
                 return Batch(0, more=True)
         return Batch(0, more=False)
 

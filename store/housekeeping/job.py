@@ -6,9 +6,16 @@ it touches depends on what the rows say, not on what it did before: one that was
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from psycopg import Connection
+
+from store.database.statements import statements_beside
+
+statement = statements_beside(__file__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +50,38 @@ class Aside(Protocol):
         and its counts are lost. Raises what psycopg raises; contention is run again.
         """
         ...
+
+
+class Progress(Generic[T]):
+    """How far a run has come, from portion to portion: what a portion reached counts if its transaction was committed.
+
+    The answer to a commit can be lost, so the database is asked for what became of that transaction.
+
+    reached  where the next portion begins; the portion sets it to where it ends
+    """
+
+    def __init__(self, start: T) -> None:
+        self.reached = start
+        self._last: tuple[str, T] | None = None  # the last portion's transaction, and where it began
+
+    def begin(self, conn: Connection[Any], at: datetime | None) -> datetime:
+        """Begin a portion, in its transaction; the instant by which it judges: `at`, or the database's now."""
+        asked = {"at": at, "last": self._last[0] if self._last else None}
+        row = conn.execute(statement("begin_portion"), asked).fetchone()
+        assert row is not None
+        self._take_back_unless(row[2])
+        self._last = (row[1], self.reached)
+        moment: datetime = row[0]
+        return moment
+
+    def settle(self, conn: Connection[Any]) -> None:
+        """Go back to where the last portion began, if its transaction was not committed. Between two portions."""
+        if self._last is not None:
+            row = conn.execute(statement("was_committed"), {"transaction": self._last[0]}).fetchone()
+            assert row is not None
+            self._take_back_unless(row[0])
+
+    def _take_back_unless(self, is_committed: bool) -> None:
+        if self._last is not None and not is_committed:
+            self.reached = self._last[1]
+        self._last = None

@@ -24,7 +24,7 @@ from omninode_bridge.contract.clock import millis
 from store.database.instant import instant
 from store.database.statements import statements_beside
 from store.housekeeping import partitions
-from store.housekeeping.job import Batch
+from store.housekeeping.job import Batch, Progress
 
 statement = statements_beside(__file__)
 
@@ -100,7 +100,7 @@ class Place(NamedTuple):
     id: UUID = _NO_ID
 
 
-class _Progress(NamedTuple):
+class _Reached(NamedTuple):
     """What a run remembers from portion to portion.
 
     days   whether there may be days to drop; rows come afterwards
@@ -142,44 +142,34 @@ class Retention:
         self._at = at
         self._rests = 1 / share - 1
         self._draw = draw
-        self._reached = _Progress()
-        self._portion: tuple[str, _Progress] | None = None  # the last one's transaction, and what was reached before
+        self._progress = Progress(_Reached())
 
     def aside(self, conn: Connection[Any]) -> None:
         """Drop the next old day, in autocommit mode: writers wait for the server alone, never for this process."""
-        self._take_back(conn)
-        if not self._reached.days or self._reached.told is not None:
+        self._progress.settle(conn)
+        if not self._progress.reached.days or self._progress.reached.told is not None:
             return
         began = time.monotonic()
         at = self._at = self._at or instant(conn)
         left = {day.table for day in self.left}
         days = [day for day in old_days(conn, self._keep, at) if day.table not in left]
         if not days:
-            self._reached = self._reached._replace(days=False)
+            self._progress.reached = self._progress.reached._replace(days=False)
             return
         batch = self._drop_first(conn, days)
-        self._reached = self._reached._replace(told=self._rested(batch, began))
+        self._progress.reached = self._progress.reached._replace(told=self._rested(batch, began))
 
     def __call__(self, conn: Connection[Any]) -> Batch:
         began = time.monotonic()
-        self._take_back(conn)
-        self._portion = (_transaction(conn), self._reached)
-        batch = self._reached.told
+        at = self._progress.begin(conn, self._at)
+        batch = self._progress.reached.told
         if batch is None:
-            at = self._at = self._at or instant(conn)
+            self._at = at
             batch = self._rested(self._remove_rows(conn, at), began)
         else:
-            self._reached = self._reached._replace(told=None)
+            self._progress.reached = self._progress.reached._replace(told=None)
         self.over = not batch.more
         return batch
-
-    def _take_back(self, conn: Connection[Any]) -> None:
-        """Go back to where the last portion began, if its transaction was not committed."""
-        if self._portion is not None:
-            row = conn.execute("select pg_xact_status(%s::xid8)", [self._portion[0]]).fetchone()
-            if row is None or row[0] != "committed":
-                self._reached = self._portion[1]
-            self._portion = None
 
     def _rested(self, batch: Batch, began: float) -> Batch:
         return replace(batch, rest_s=batch.rest_s or min(self._rests * (time.monotonic() - began), LONGEST_REST_S))
@@ -192,18 +182,18 @@ class Retention:
             return self._blocked(days)
         assert row is not None
         did = row[0]
-        self._reached = self._reached._replace(tries=0)
+        self._progress.reached = self._progress.reached._replace(tries=0)
         if not did["dropped"]:
             return self._leave(left_days(days, table, "events wait")) if did["pending"] else Batch(0, True)
         counts = {f"{table}.days": 1, f"{table}.bytes": did["bytes"], f"{table}.moved": did["moved"]}
         return Batch(did["moved"], True, {name: count for name, count in counts.items() if count})
 
     def _blocked(self, days: Sequence["OldDay"]) -> Batch:
-        tries = self._reached.tries + 1
+        tries = self._progress.reached.tries + 1
         if tries >= DROP_TRIES:
-            self._reached = self._reached._replace(tries=0)
+            self._progress.reached = self._progress.reached._replace(tries=0)
             return self._leave(left_days(days, days[0].table, "locked"))
-        self._reached = self._reached._replace(tries=tries)
+        self._progress.reached = self._progress.reached._replace(tries=tries)
         return Batch(0, True, rest_s=self._draw(*DROP_PAUSE_S))
 
     def _leave(self, days: Sequence[DayLeft]) -> Batch:
@@ -214,12 +204,12 @@ class Retention:
         return Batch(0, True, {f"{days[0].table}.left": len(days)})
 
     def _remove_rows(self, conn: Connection[Any], at: datetime) -> Batch:
-        table, name = _REMOVALS[self._reached.table]
+        table, name = _REMOVALS[self._progress.reached.table]
         parameters = {
             "cut": self._keep.begins(table, at),
             "first_kept": first_id(self._keep.begins(table, at)),
-            "after_at": self._reached.place.at,
-            "after": self._reached.place.id,
+            "after_at": self._progress.reached.place.at,
+            "after": self._progress.reached.place.id,
             "rows_limit": ROWS_LIMIT,
         } | bounds(self._keep, at)
         row = conn.execute(statement(name), parameters).fetchone()
@@ -228,11 +218,13 @@ class Retention:
         if name == "lock_old_workflows":
             found = conn.execute(statement("remove_workflows"), parameters | {"ids": found}).rowcount if found else 0
         over = scanned < ROWS_LIMIT
-        following = self._reached.table + 1
+        following = self._progress.reached.table + 1
         if over:
-            self._reached = self._reached._replace(table=following, place=Place())
+            self._progress.reached = self._progress.reached._replace(table=following, place=Place())
         else:
-            self._reached = self._reached._replace(place=Place(last_at or _FOR_EVER, last_id or _NO_ID))
+            self._progress.reached = self._progress.reached._replace(
+                place=Place(last_at or _FOR_EVER, last_id or _NO_ID)
+            )
         return Batch(found, not over or following < len(_REMOVALS), {f"{table}.rows": found} if found else {})
 
 
@@ -271,9 +263,3 @@ def bounds(keep: KeepTimes, at: datetime) -> dict[str, Any]:
         "stamps_first_kept": first_id(begins["metadata_stamps"]),
         "first_timed": FIRST_TIMED,
     }
-
-
-def _transaction(conn: Connection[Any]) -> str:
-    row = conn.execute("select pg_current_xact_id()::text").fetchone()
-    assert row is not None
-    return str(row[0])

@@ -210,7 +210,7 @@ class _Run:
     def _portion(self, job: Job) -> Batch:
         began = time.monotonic()
         with self._conn.transaction():
-            self._conn.execute(statement("begin_portion"), {"idle_s": PORTION_IDLE_S})
+            self._conn.execute(statement("limit_idleness"), {"idle_s": PORTION_IDLE_S})
             batch = job(self._conn)
             worked_ms = round((time.monotonic() - began) * 1000)
             self._note(batch, worked_ms)

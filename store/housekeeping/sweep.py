@@ -8,15 +8,15 @@ begun anew, find nothing left to tell. What the node reported, its row_version a
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
 from omninode_bridge.contract.enums import EnumFleetEvent, EnumLiveness
+from store.database.bounded_read import walk_in_order
 from store.database.statements import statements_beside
-from store.housekeeping.job import Batch
+from store.housekeeping.job import Batch, Progress
 from store.outbox import outbox
 from store.outbox.announcements import of_findings
 from store.write.liveness import Thresholds
@@ -42,15 +42,6 @@ class _Found(NamedTuple):
     last: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Portion:
-    """The portion before: the node_ids behind which it began and ended, and its transaction."""
-
-    began: str = ""
-    ended: str = ""
-    xid: str | None = None
-
-
 class Sweep:
     """A job: each portion is of at most `PORTION_ROWS` nodes that changed, in the order of their ids.
 
@@ -64,30 +55,26 @@ class Sweep:
         self._thresholds = thresholds
         self._environment = environment
         self._at = at
-        self._before = _Portion()
+        self._progress = Progress("")  # the node_id behind which the next portion begins
 
     def __call__(self, conn: Connection[Any]) -> Batch:
-        at, after = self._begin(conn)
-        parameters = {"at": at, "after": after, "rows_limit": PORTION_ROWS, **self._thresholds.as_parameters()}
+        # A parameter and no part of the statement: PostgreSQL writes node_liveness out for parameters only.
+        at = self._progress.begin(conn, self._at)
+        walk_in_order(conn)
+        parameters = {
+            "at": at,
+            "after": self._progress.reached,
+            "rows_limit": PORTION_ROWS,
+            **self._thresholds.as_parameters(),
+        }
         found = [_Found(*row) for row in conn.execute(statement("sweep_nodes"), parameters).fetchall()]
         more = len(found) == PORTION_ROWS
-        if more:
-            self._before = _Portion(after, found[0].last, self._before.xid)
+        self._progress.reached = found[0].last if more else ""
         changed = [node for node in found if node.old != node.new]
         told = ((node.node_id, _payload(node)) for node in changed)
         event = EnumFleetEvent.NODE_HEALTH_CHANGED
         outbox.append(conn, of_findings(event, told, at=at, environment=self._environment))
         return Batch(len(found), more, _counts(changed))
-
-    def _begin(self, conn: Connection[Any]) -> tuple[datetime, str]:
-        """The instant by which nodes are judged, and the node_id behind which the portion begins."""
-        before = self._before
-        row = conn.execute(statement("begin_sweep"), {"at": self._at, "xid": before.xid}).fetchone()
-        assert row is not None
-        at, xid, committed, _ = row
-        after = before.ended if committed else before.began
-        self._before = _Portion(after, xid=xid)
-        return at, after
 
 
 def _payload(node: _Found) -> dict[str, Any]:

@@ -133,12 +133,14 @@ def pending(
     No more than about `bytes_limit` of them: one that is larger comes alone.
     without  topics that are left out
     """
-    wanted = {"shards": list(shards), "rows_limit": rows_limit, "bytes_limit": bytes_limit}
-    if without:
-        found = conn.execute(statement("pending_outbox_without"), wanted | {"without": list(without)})
-    else:
-        found = conn.execute(statement("pending_outbox"), wanted)
-    return [PendingEvent(*row) for row in found]
+    wanted = {"shards": list(shards), "rows_limit": rows_limit, "bytes_limit": bytes_limit, "without": list(without)}
+    return [PendingEvent(*row) for row in conn.execute(pending_statement(without=bool(without)), wanted)]
+
+
+def pending_statement(*, without: bool) -> LiteralString:
+    """The text of what `pending` runs: for every topic, or without some."""
+    events = statement("pending_outbox_without") if without else statement("pending_outbox")
+    return statement("within_bytes").format(events=events)
 
 
 def settle(conn: Connection[Any], *, published: Sequence[UUID], refused: Sequence[tuple[PendingEvent, str]]) -> None:

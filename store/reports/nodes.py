@@ -11,6 +11,7 @@ from psycopg import Connection
 from omninode_bridge.contract.enums import EnumCoreErrorCode, EnumHealthStatus, EnumLiveness
 from omninode_bridge.contract.errors import OnexError, invalid, quoted
 from omninode_bridge.persistence.models import MAX_LIMIT
+from store.database.bounded_read import walk_in_order
 from store.database.statements import statements_beside
 from store.reports.lists import listed
 from store.reports.parameters import (
@@ -69,7 +70,7 @@ def list_nodes(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dic
         **terms.bounds,
         **_moment(terms),
     }
-    conn.execute(statement("walk_in_order"))
+    walk_in_order(conn)
     return listed(conn, "list_nodes", question)
 
 

@@ -5,35 +5,11 @@
 -- transitions say; one without any is left, unless delete_surplus. Metadata stays where the transition is the same: only the operation knew whether it was given.
 -- Else nothing is taken back: only a newer state and a greater count are taken over.
 with told as materialized (
-  select distinct on (entity_type, entity_id)
-    entity_type, entity_id, to_state, from_state, transition_at, coalesce(nullif(metadata, '{}'), transition_data) as metadata,
-    said.clock, count(*) over machine as transitions, first_value(id) over (machine order by id) as first_id
-  from fsm_transitions
-  cross join lateral (select clock_text(transition_at, id) as text) as moment
-  cross join lateral (
-    select left(moment.text, 16)
-      || case when to_state = 'PENDING' then 1 when to_state in ('COMPLETED', 'FAILED') then 4 else 2 end
-      || right(moment.text, 32) as clock) as said
-  where (entity_type, entity_id) > (%(type)s::text, %(id)s::uuid)
-    and (entity_type, entity_id) <= (%(last_type)s::text, %(last_id)s::uuid)
-  window machine as (partition by entity_type, entity_id)
-  order by entity_type, entity_id, said.clock collate "C" desc
+  select * from fsm_told(%(type)s::text, %(id)s::uuid, %(last_type)s::text, %(last_id)s::uuid)
 ),
 held as materialized (
-  select
-    fsm_states.*,
-    coalesce(
-      to_regclass('fsm_transitions_p' || to_char(began.day, 'YYYYMMDD')) is not null
-        and (gone_until.last_day is null or began.day > gone_until.last_day),
-      false) as is_whole
-  from fsm_states
-  cross join lateral (
-    select (to_timestamp(('x' || left(replace(first_transition_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
-      at time zone 'UTC')::date as day) as began
-  left join dropped_days as gone_until on gone_until.parent = 'fsm_transitions'
-  where (entity_type, entity_id) > (%(type)s::text, %(id)s::uuid)
-    and (entity_type, entity_id) <= (%(last_type)s::text, %(last_id)s::uuid)
-    and (clock = '') = %(opened)s::boolean
+  select * from fsm_held(%(type)s::text, %(id)s::uuid, %(last_type)s::text, %(last_id)s::uuid)
+  where (clock = '') = %(opened)s::boolean
 ),
 surplus as materialized (
   select entity_type, entity_id, %(delete_surplus)s::boolean or clock = '' as goes

@@ -1,6 +1,6 @@
 -- pending_outbox_without: as pending_outbox, but for some topics, whose backlog is not looked at, however long it is (served by
 -- idx_event_logs_outbox_by_topic: that every pending row goes out is not said, else it might go by the other index).
--- in: without text[], the topics; shards int[], rows_limit, bytes_limit
+-- in: without text[], the topics; shards int[], rows_limit
 with recursive topics (topic) as (
   (select topic from event_logs where status = 'pending' order by topic limit 1)
   union all
@@ -9,32 +9,15 @@ with recursive topics (topic) as (
     order by later.topic limit 1
   )
   from topics where topics.topic is not null
-),
-next as (
-  select found.*
-  from topics cross join lateral (
-    select id, seq, event_type, topic, partition_key, payload, envelope, attempts, created_at
-    from event_logs
-    where status = 'pending' and topic = topics.topic and shard = any(%(shards)s::smallint[])
-    order by seq
-    limit %(rows_limit)s
-  ) as found
-  where topics.topic <> all(%(without)s::text[])
-  order by found.seq
-  limit %(rows_limit)s
 )
-select id, seq, event_type, topic, partition_key, payload, envelope, attempts, created_at
-from (
-  select *, sum(bytes) over (order by seq rows between unbounded preceding and 1 preceding) as bytes_before
-  from (
-    select *, octet_length(payload::text) + coalesce(octet_length(envelope::text), 0) as bytes
-    from (
-      select *, sum(pg_column_size(payload)) over (order by seq rows between unbounded preceding and 1 preceding) as stored_before
-      from next
-    ) as small
-    where coalesce(stored_before, 0) < %(bytes_limit)s
-    order by seq
-  ) as measured
+select found.*
+from topics cross join lateral (
+  select id, seq, event_type, topic, partition_key, payload, envelope, attempts, created_at
+  from event_logs
+  where status = 'pending' and topic = topics.topic and shard = any(%(shards)s::smallint[])
+  order by seq
+  limit %(rows_limit)s
 ) as found
-where coalesce(bytes_before, 0) < %(bytes_limit)s
-order by seq
+where topics.topic <> all(%(without)s::text[])
+order by found.seq
+limit %(rows_limit)s

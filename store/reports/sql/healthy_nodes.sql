@@ -9,10 +9,7 @@ from (
   select item, place, count(*) over () as there, sum(octet_length(item::text)) over (order by place) as bytes
   from (
     select
-      row_within(to_jsonb(node) - '{clocks,liveness_announced}'::text[] || jsonb_build_object(
-        'liveness', found.liveness, 'health', node_health(node.health_status, found.liveness),
-        'reported_health', node.health_status, 'age_s', greatest(extract(epoch from asked.at - found.heard), 0)),
-        %(row_bytes)s::bigint) as item,
+      node_item(node, asked.at, %(fresh_for)s::interval, %(dead_after)s::interval, %(row_bytes)s::bigint) as item,
       row_number() over (order by node.node_type, node.node_id) as place
     from (select coalesce(%(at)s::timestamptz, clock_timestamp())) as asked (at)
     cross join node_registrations as node

@@ -1,17 +1,13 @@
 -- list_nodes: nodes in the order of their ids, whatever they are at; along the primary key from where the last answer ended.
 -- in:  after (a node id, or '': from the start); node_type, namespace, liveness, health (each null: any); include_deregistered;
 --      fresh_for and dead_after (intervals), at (null: the database's now), rows_limit; row_bytes and bytes_limit (of a row, of all, as text)
--- out: one node a row (JSON): its columns, `liveness` as of now, health (effective), reported_health, age_s; see row_within:
---      none is left out because it is large. And how many there are, or more than rows_limit
+-- out: one node a row (JSON; see node_item: none is left out because it is large), and how many there are, or more than rows_limit
 select item, there
 from (
   select item, place, count(*) over () as there, sum(octet_length(item::text)) over (order by place) as bytes
   from (
     select
-      row_within(to_jsonb(node) - '{clocks,liveness_announced}'::text[] || jsonb_build_object(
-        'liveness', found.liveness, 'health', node_health(node.health_status, found.liveness),
-        'reported_health', node.health_status, 'age_s', greatest(extract(epoch from asked.at - found.heard), 0)),
-        %(row_bytes)s::bigint) as item,
+      node_item(node, asked.at, %(fresh_for)s::interval, %(dead_after)s::interval, %(row_bytes)s::bigint) as item,
       row_number() over (order by node.node_id) as place
     from (select coalesce(%(at)s::timestamptz, clock_timestamp())) as asked (at)
     cross join node_registrations as node

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from omninode_bridge.contract.clock import now
+from store.database.bounded_read import walk_in_order
 from store.housekeeping import sweep
 from store.housekeeping.job import Batch
 from store.housekeeping.sweep import Sweep, statement
@@ -327,7 +328,7 @@ def test_the_statement_writes_the_functions_out_and_goes_by_the_key_even_if_firs
     numbers = {name: f"${n}" for n, name in enumerate(("at", "fresh_for", "dead_after", "after", "rows_limit"), 1)}
     text = re.sub(r"%\((\w+)\)s", lambda found: numbers[found[1]], statement("sweep_nodes"))
     with nodes.conn.transaction():
-        nodes.conn.execute(statement("begin_sweep"), {"at": None, "xid": None})
+        walk_in_order(nodes.conn)
         nodes.conn.execute(f"prepare swept (timestamptz, interval, interval, text, bigint) as {text}".encode())
         explained = nodes.conn.execute("explain execute swept (now(), '60 s', '120 s', '', 1000)")
         plan = "\n".join(line for (line,) in explained)
