@@ -9,13 +9,29 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
 from tests import servers
+from tests.portions import Portions, processes
 from tests.servers import PostgresServer
 from worker.embedded.broker import EmbeddedBroker
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return processes(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, config.args
+    )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> Portions:
+    return Portions(config, log)
+
 
 VERSIONS = ("18", "15")  # the embedded one and the oldest supported
 

@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from tests.deadline import wait_until
+from tests.ports import own_port
 from worker.embedded.binaries import broker_binary, postgres_bin
 from worker.embedded.broker import EmbeddedBroker
-from worker.embedded.data_dir import free_port
 from worker.embedded.launch import Launch
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.run_as import unprivileged
@@ -79,7 +79,7 @@ def postgres(bin_dir: Path, **options: str) -> Iterator[PostgresServer]:
         embedded = EmbeddedPostgres(
             directory=directory / "postgres",
             bin_dir=bin_dir,
-            port=free_port(),
+            port=own_port(),
             password="test",
             account=unprivileged(),
             options={**FAST, **options},
@@ -94,7 +94,7 @@ def broker() -> Iterator[EmbeddedBroker]:
     """A broker, gone with its data afterwards."""
     with directory_of_its_own() as directory:
         embedded = EmbeddedBroker(
-            directory=directory, binary=broker_binary(_path("FLEET_BROKER_BIN")), port=free_port(), password="test"
+            directory=directory, binary=broker_binary(_path("FLEET_BROKER_BIN")), port=own_port(), password="test"
         )
         embedded.prepare()
         with running(embedded.launch(), log=directory / "broker.log", check=embedded.check):

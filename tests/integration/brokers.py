@@ -9,9 +9,9 @@ from pathlib import Path
 import redis
 
 from tests.deadline import wait_until
+from tests.ports import own_port
 from worker.embedded.binaries import broker_binary
 from worker.embedded.broker import EmbeddedBroker
-from worker.embedded.data_dir import free_port
 
 
 class RestartableBroker:
@@ -19,7 +19,7 @@ class RestartableBroker:
 
     def __init__(self, directory: Path) -> None:
         self._embedded = EmbeddedBroker(
-            directory=directory, binary=broker_binary(None), port=free_port(), password="test"
+            directory=directory, binary=broker_binary(None), port=own_port(), password="test"
         )
         self._process: subprocess.Popen[bytes] | None = None
         self.url = self._embedded.url()

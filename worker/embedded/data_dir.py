@@ -5,11 +5,11 @@ import json
 import os
 import secrets
 import shlex
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from worker.embedded.ports import LOOPBACK, HeldPort
 from worker.errors import FleetError
 from worker.polling import wait_until
 
@@ -38,6 +38,7 @@ class DataDir:
         self.ports_file = self.path / "ports.json"
         self.pid_file = self.path / "fleet.pid"
         self.env_file = self.path / "fleet.env"
+        self._held: list[HeldPort] = []
 
     def make(self) -> None:
         """Make what is missing. Raises: FleetError where it cannot."""
@@ -55,22 +56,24 @@ class DataDir:
             write_private(file, secrets.token_urlsafe(24))
         return file.read_text().strip()
 
-    def port(self, name: str, told: int | None, *, host: str = "127.0.0.1") -> int:
-        """The told port, else the one of the last start, else a free one; remembered.
+    def port(self, name: str, told: int | None, *, host: str = LOOPBACK) -> int:
+        """The told port, else the one of the last start, else a free one; remembered, and held until `lock` ends.
 
         Raises: FleetError when the told port is taken. A remembered one that is taken is replaced.
         """
         remembered: dict[str, int] = json.loads(self.ports_file.read_text()) if self.ports_file.exists() else {}
-        if told is not None:
-            if not _is_free(host, told):
-                raise FleetError(f"port {told} for {name} is taken")
-            port = told
-        else:
-            port = remembered.get(name, 0)
-            if not port or not _is_free(host, port):
-                port = _free_port(host, taken=set(remembered.values()))
-        write_private(self.ports_file, json.dumps({**remembered, name: port}))
-        return port
+        try:
+            port = HeldPort(host, told if told is not None else remembered.get(name, 0))
+        except OSError as error:
+            if told is not None:
+                raise FleetError(f"port {told} for {name} is taken") from error
+            port = HeldPort(host)
+        while told is None and port.number in (number for other, number in remembered.items() if other != name):
+            port.release()
+            port = HeldPort(host)
+        self._held.append(port)
+        write_private(self.ports_file, json.dumps({**remembered, name: port.number}))
+        return port.number
 
     def write_environment(self, variables: Mapping[str, str]) -> None:
         """Write fleet.env, which a shell can source. Its presence says that the fleet is ready."""
@@ -92,6 +95,8 @@ class DataDir:
             yield
             os.ftruncate(descriptor, 0)
         finally:
+            for port in self._held:
+                port.release()
             os.close(descriptor)
 
     def running_pid(self) -> int | None:
@@ -131,27 +136,3 @@ def write_private(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     fresh.rename(file)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    return _free_port(host, taken=set())
-
-
-def _free_port(host: str, *, taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, past TIME_WAIT
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

@@ -20,9 +20,9 @@ from store.adapter import NodeBridgeDatabaseAdapterEffect, RegistryBridgeDatabas
 from store.database.breaker import BreakerConfig
 from tests import servers
 from tests.deadline import wait_until
+from tests.ports import own_port
 from worker import migrate
 from worker.embedded.binaries import postgres_bin
-from worker.embedded.data_dir import free_port
 from worker.embedded.postgres import EmbeddedPostgres
 from worker.embedded.run_as import unprivileged
 
@@ -38,7 +38,7 @@ class RestartablePostgres:
         self._server = EmbeddedPostgres(
             directory=directory / "postgres",
             bin_dir=postgres_bin(None),
-            port=free_port(),
+            port=own_port(),
             password="test",
             account=unprivileged(),
             options=servers.FAST,
