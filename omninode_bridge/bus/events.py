@@ -30,7 +30,8 @@ from omninode_bridge.contract.clock import TIMELESS
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.contract.json_text import payload_text
-from omninode_bridge.contract.operation import BLOCKS, OPERATION_CLASSES, Data, Operation
+from omninode_bridge.contract.operation import Data, Operation
+from omninode_bridge.contract.operation_types import BLOCKS, OPERATION_CLASSES
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import encode, error_text

@@ -16,7 +16,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from omninode_bridge.contract.operation import EventData, Operation, PublishEventData
+from omninode_bridge.contract.intent_operation import PublishEventData
+from omninode_bridge.contract.operation import EventData, Operation
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import Item

@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from omninode_bridge.contract.clock import clock
-from omninode_bridge.contract.operation import BridgeStateData, NamespaceContribution, Operation, PersistStateData
+from omninode_bridge.contract.intent_operation import NamespaceContribution, PersistStateData
+from omninode_bridge.contract.operation import BridgeStateData, Operation
 from store.database.rows import data_json
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from omninode_bridge.contract.clock import state_rank
+from omninode_bridge.contract.intent_operation import PersistStateData, PublishEventData
 from omninode_bridge.contract.operation import (
     BridgeStateData,
     EventData,
@@ -22,8 +23,6 @@ from omninode_bridge.contract.operation import (
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
-    PersistStateData,
-    PublishEventData,
     WorkflowExecutionData,
     WorkflowStepData,
 )

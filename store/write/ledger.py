@@ -19,7 +19,8 @@ from psycopg import Connection, Cursor
 
 from omninode_bridge.contract.clock import millis, uuid7_millis, uuid_hex
 from omninode_bridge.contract.enums import EnumCoreErrorCode
-from omninode_bridge.contract.operation import OPERATION_CLASSES, Operation
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import OPERATION_CLASSES
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import Item, operation_digest, refusal_of

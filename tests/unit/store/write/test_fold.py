@@ -14,8 +14,8 @@ from omninode_bridge.contract.operation import (
     NodeHeartbeatData,
     Operation,
     WorkflowExecutionData,
-    operation_of,
 )
+from omninode_bridge.contract.operation_types import operation_of
 from store.write.fold import APPENDED, MERGED, Fold, Row, Rows
 from tests.factories import (
     bridge_state,
