@@ -26,10 +26,12 @@ from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import Item, operation_digest, refusal_of
 from store.database.rows import rows
 from store.database.statements import statements_beside
+from store.write.families import FAMILIES
 
 statement = statements_beside(__file__)
 
-LEDGER_ONLY = ("persist_state",)  # what nothing but the ledger keeps from counting twice
+# What nothing but the ledger keeps from counting twice.
+LEDGER_ONLY = frozenset(name for family in FAMILIES for name in family.ledger_only)
 
 
 class Entry(NamedTuple):

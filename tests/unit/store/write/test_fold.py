@@ -16,7 +16,8 @@ from omninode_bridge.contract.operation import (
     WorkflowExecutionData,
 )
 from omninode_bridge.contract.operation_types import operation_of
-from store.write.fold import APPENDED, MERGED, Fold, Row, Rows
+from store.write.fold import APPENDED, MERGED, Fold
+from store.write.told import Row, Rows
 from tests.factories import (
     bridge_state,
     contribution,
