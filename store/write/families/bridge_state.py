@@ -125,13 +125,13 @@ def _fold(told: Told, operation: Operation) -> None:
                 _say_contribution(said, operation, data.current_fsm_state, contribution)
 
 
-def _say_contribution(said: Said, operation: Operation, state: str, given: NamespaceContribution) -> None:
+def _say_contribution(said: Said, operation: Operation, state: str, added: NamespaceContribution) -> None:
     when = moment_of(operation)
     say(said, "current_fsm_state", when, state)
-    say(said, "aggregation_metadata", when, given.metadata)
+    say(said, "aggregation_metadata", when, added.metadata)
     say(said, "last_aggregation_timestamp", when, operation.occurred_at)
     _, contributed = said.setdefault("contributed", ((), Counter()))
-    contributed.update(workflows=given.total_workflows, items=given.total_items, size_bytes=given.total_size_bytes)
+    contributed.update(workflows=added.total_workflows, items=added.total_items, size_bytes=added.total_size_bytes)
 
 
 def _write(said: Said, columns: Mapping[str, Any], when: Moment, inserts: bool) -> None:
