@@ -15,7 +15,8 @@ from uuid import uuid4
 from benchmarks.figures import Measurement, Seen, latency, percentile
 from omninode_bridge import StoreEffect
 from omninode_bridge.contract.clock import uuid7
-from omninode_bridge.contract.operation import PublishEventData, operation_of
+from omninode_bridge.contract.intent_operation import PublishEventData
+from omninode_bridge.contract.operation_types import operation_of
 from store.database.connection import connection
 from store.outbox.outbox import depth
 from store.reports import recovery

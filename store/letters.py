@@ -16,7 +16,8 @@ from omninode_bridge.bus.events import map_record
 from omninode_bridge.contract.clock import derived_uuid7
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
-from omninode_bridge.contract.operation import AnswerQueryData, Operation
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.refusal import Refusal, is_cut
 from omninode_bridge.contract.values import check_json
 from omninode_bridge.contract.wire import Item, decode_operation, error_text

@@ -18,8 +18,8 @@ from omninode_bridge.contract.call_log import performance
 from omninode_bridge.contract.clock import TIMELESS, derived_uuid7, now, uuid7
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.json_text import exact_json
-from omninode_bridge.contract.operation import DatabaseOperationData
 from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.query_operation import DatabaseOperationData
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import Item, decode_batch, decode_items, encode_outcomes

@@ -20,14 +20,10 @@ from omninode_bridge.bus.envelope import announcement_id
 from omninode_bridge.client.broker import EXECUTE_INTENTS_TASK, INTENT_BATCH_TASK
 from omninode_bridge.contract.enums import EnumIntentType
 from omninode_bridge.contract.errors import invalid
+from omninode_bridge.contract.intent_operation import FsmTransitionIntentData, PublishEventData, RecoverFsmStatesData
 from omninode_bridge.contract.json_text import exact_json
-from omninode_bridge.contract.operation import (
-    INTENT_TYPES,
-    FsmTransitionIntentData,
-    Operation,
-    PublishEventData,
-    RecoverFsmStatesData,
-)
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import INTENT_TYPES
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS

@@ -6,7 +6,7 @@ from celery import Celery
 
 from omninode_bridge.client.broker import PERSIST_BATCH_TASK
 from omninode_bridge.contract.json_text import exact_json
-from omninode_bridge.contract.operation import PERSIST_TYPES
+from omninode_bridge.contract.operation_types import PERSIST_TYPES
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import Item, decode_batch, decode_items
 from tasks.engine import Engine

@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery
 
 from omninode_bridge.client.broker import QUERY_BATCH_TASK
-from omninode_bridge.contract.operation import AnswerQueryData
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.wire import Item, decode_batch
 from store.database.errors import Outage
 from store.generic import queries

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
-from omninode_bridge.contract.operation import Operation, RecoverFsmStatesData
+from omninode_bridge.contract.intent_operation import RecoverFsmStatesData
+from omninode_bridge.contract.operation import Operation
 from omninode_bridge.contract.outcome import Outcome
 from store.database.errors import Outage
 from store.reports import recovery

@@ -7,19 +7,17 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from omninode_bridge.contract.intent_operation import FsmTransitionIntentData, PersistStateData, PublishEventData
 from omninode_bridge.contract.operation import (
     BridgeStateData,
     FsmTransitionData,
-    FsmTransitionIntentData,
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
-    PersistStateData,
-    PublishEventData,
     WorkflowExecutionData,
     WorkflowStepData,
-    operation_of,
 )
+from omninode_bridge.contract.operation_types import operation_of
 from store.database.session import PREPARE_THRESHOLD, SESSION_SETTINGS, read_json
 
 

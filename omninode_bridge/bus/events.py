@@ -30,7 +30,8 @@ from omninode_bridge.contract.clock import TIMELESS
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.contract.json_text import payload_text
-from omninode_bridge.contract.operation import BLOCKS, OPERATION_CLASSES, Data, Operation
+from omninode_bridge.contract.operation import Data, Operation
+from omninode_bridge.contract.operation_types import BLOCKS, OPERATION_CLASSES
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import encode, error_text
@@ -97,7 +98,7 @@ def _operation(record: Record, kind: str, at: datetime | None) -> Operation:
     if kind == _RECORD_EVENT:
         data, event = _event(record), None
     else:
-        derive = _RULES[record.event_type].derive if record.block is None else _BLOCK_RULES[kind]
+        derive = _RULES[record.event_type].derive if record.block is None else _BLOCK_RULES.get(kind, _block)
         data = _VALIDATE_DATA[kind](derive(record, at))
         event = _event(record)
     operation: Operation = _VALIDATE[kind](
@@ -332,6 +333,11 @@ def _heartbeat_block(record: Record, at: datetime | None) -> Fields:
     fields = _given("update_node_heartbeat", record.data)
     _default(fields, "namespace", _namespace(record))
     return fields
+
+
+def _block(record: Record, at: datetime | None) -> Fields:
+    """Of a type that has no rule: the block's own fields and no others."""
+    return _given(_operation_type(record), record.data)
 
 
 # ---- the tables ---------------------------------------------------------------------------------------------------

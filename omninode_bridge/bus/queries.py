@@ -7,7 +7,9 @@ from typing import Any
 
 from omninode_bridge.bus.events import map_record
 from omninode_bridge.bus.records import Malformed, Message, event_type_of, first, unwrapped
-from omninode_bridge.contract.operation import AnswerQueryData, EventData, Operation, operation_of
+from omninode_bridge.contract.operation import EventData, Operation
+from omninode_bridge.contract.operation_types import operation_of
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.refusal import Refusal
 
 QUERY_REQUESTED = "query_requested"

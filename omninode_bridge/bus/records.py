@@ -17,7 +17,7 @@ import orjson
 from omninode_bridge.bus.envelope import DLQ_SUFFIX, FLEET_SERVICE, is_dlq_topic, without_dlq
 from omninode_bridge.contract.clock import TIMELESS, derived_uuid7, parse_instant
 from omninode_bridge.contract.json_text import exact_json, payload_text
-from omninode_bridge.contract.operation import BLOCKS
+from omninode_bridge.contract.operation_types import BLOCKS
 from omninode_bridge.contract.wire import content_digest
 
 MAX_WRAPS = 3  # a record that failed, and failed again as a dead letter, is still worth reading

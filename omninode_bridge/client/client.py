@@ -27,7 +27,8 @@ from omninode_bridge.client.handle import Handle, Home, settle
 from omninode_bridge.client.pending import Pending
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
-from omninode_bridge.contract.operation import INTENT_TYPES, OPERATION_CLASSES, PERSIST_TYPES, Data, Operation
+from omninode_bridge.contract.operation import Data, Operation
+from omninode_bridge.contract.operation_types import INTENT_TYPES, OPERATION_CLASSES, PERSIST_TYPES
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS
 from omninode_bridge.contract.wire import Item, encode, error_text

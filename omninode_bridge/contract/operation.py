@@ -1,14 +1,16 @@
 """The operations: what a bridge node did, as the fleet takes it.
 
 Each class of data is what one table wants to know; each class of operation carries it with an id, a time and a trace
-id.
-A field that is None was not given. Unknown fields are refused.
+id. A field that is None was not given. Unknown fields are refused.
+
+Here are what all have in common, the persist operations and the event that is only recorded. Intents are in
+intent_operation.py, questions in query_operation.py, and all of them by name in operation_types.py.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from omninode_bridge.contract.clock import now, uuid7
 from omninode_bridge.contract.values import (
@@ -17,7 +19,6 @@ from omninode_bridge.contract.values import (
     Count64,
     Digest,
     EntityType,
-    EventName,
     FileHash,
     Health,
     Instant,
@@ -32,18 +33,9 @@ from omninode_bridge.contract.values import (
     OperationId,
     Rate,
     State,
-    Topic,
     Url500,
     Version32,
 )
-
-WORKFLOW_ENTITY = "workflow_execution"
-# From which state to which a workflow may move; None is the first move of all.
-WORKFLOW_MOVES: dict[str | None, tuple[str, ...]] = {
-    None: ("PENDING", "PROCESSING", "FAILED"),
-    "PENDING": ("PROCESSING", "FAILED"),
-    "PROCESSING": ("COMPLETED", "FAILED"),
-}
 
 
 class Data(BaseModel):
@@ -201,87 +193,6 @@ class EventData(Data):
     envelope: JsonObject | None = None
 
 
-class PublishEventData(Data):
-    """An event to publish; `topic` None is the one that its type has.
-
-    `payload` travels as it is; the envelope around it is the fleet's, with the operation's id as event id.
-    """
-
-    OPERATION_TYPE: ClassVar[str] = "publish_event"
-
-    event_type: EventName
-    payload: JsonObject
-    topic: Topic | None = None
-    partition_key: Name255 | None = None
-    source_node_id: Name255 | None = None
-    session_id: UUID | None = None
-    metadata: JsonObject | None = None
-
-
-class NamespaceContribution(BaseModel):
-    """What one aggregation adds to a namespace: totals to be summed, and the rest of what it knows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    total_workflows: Count64 = 0
-    total_items: Count64 = 0
-    total_size_bytes: Count64 = 0
-    metadata: JsonObject = Field(default_factory=dict)
-
-
-class PersistStateData(Data):
-    """A contribution: what one aggregation adds to each of its namespaces. All of it counts, once, or none."""
-
-    OPERATION_TYPE: ClassVar[str] = "persist_state"
-
-    aggregation_id: UUID
-    current_fsm_state: State
-    namespaces: dict[Name255, NamespaceContribution]
-
-
-class FsmTransitionIntentData(FsmTransitionData):
-    """One move of a state machine, which for a workflow must be one of `WORKFLOW_MOVES`; announced on the bus."""
-
-    OPERATION_TYPE: ClassVar[str] = "persist_fsm_transition_intent"
-
-    @model_validator(mode="after")
-    def _is_a_move(self) -> Self:
-        if self.entity_type == WORKFLOW_ENTITY and self.to_state not in WORKFLOW_MOVES.get(self.from_state, ()):
-            raise ValueError(f"to_state: {self.from_state} -> {self.to_state} is no move of a workflow")
-        return self
-
-
-class RecoverFsmStatesData(Data):
-    """A question: where do the workflows stand that moved lately? Answered, never written anywhere.
-
-    within_days, limit  how far back, and how many at most; the fleet's own bounds when not given
-    page                where the last answer said that the next one begins
-    """
-
-    OPERATION_TYPE: ClassVar[str] = "recover_fsm_states"
-
-    recovery_id: UUID | None = None
-    within_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
-    limit: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
-    page: Name255 | None = None
-
-
-class AnswerQueryData(Data):
-    """A query that came over the bus, as it came: what is wrong with it is said in its answer. See docs/events.md."""
-
-    OPERATION_TYPE: ClassVar[str] = "answer_query"
-
-    query: JsonObject
-
-
-class DatabaseOperationData(Data):
-    """A generic operation or a report, as `persistence.models.request_of` gives it; the store checks all of it."""
-
-    OPERATION_TYPE: ClassVar[str] = "database_operation"
-
-    request: JsonObject
-
-
 class Operation(BaseModel):
     """Something that happened, with an id under which it counts once, however often it arrives.
 
@@ -350,80 +261,3 @@ class RecordEvent(Operation):
 
     operation_type: Literal["record_event"] = "record_event"
     data: EventData
-
-
-class PublishEvent(Operation):
-    """An intent: let the bus have this event."""
-
-    operation_type: Literal["publish_event"] = "publish_event"
-    data: PublishEventData
-
-
-class PersistState(Operation):
-    """An intent: add what an aggregation counted, and announce it."""
-
-    operation_type: Literal["persist_state"] = "persist_state"
-    data: PersistStateData
-
-
-class PersistFsmTransitionIntent(Operation):
-    """An intent: keep a state machine's move, if it is one, and announce it."""
-
-    operation_type: Literal["persist_fsm_transition_intent"] = "persist_fsm_transition_intent"
-    data: FsmTransitionIntentData
-
-
-class RecoverFsmStates(Operation):
-    """An intent: tell where the workflows stand. It changes nothing and is not in the ledger."""
-
-    operation_type: Literal["recover_fsm_states"] = "recover_fsm_states"
-    data: RecoverFsmStatesData
-
-
-class AnswerQuery(Operation):
-    """A query that came over the bus."""
-
-    operation_type: Literal["answer_query"] = "answer_query"
-    data: AnswerQueryData
-
-
-class DatabaseOperation(Operation):
-    """A generic operation or a report. Somebody waits for its answer."""
-
-    operation_type: Literal["database_operation"] = "database_operation"
-    data: DatabaseOperationData
-
-
-PERSIST_TYPES = (
-    "persist_workflow_execution",
-    "persist_workflow_step",
-    "persist_bridge_state",
-    "persist_fsm_transition",
-    "persist_metadata_stamp",
-    "update_node_heartbeat",
-)
-INTENT_TYPES = ("publish_event", "persist_state", "persist_fsm_transition_intent", "recover_fsm_states")
-OPERATION_CLASSES: dict[str, type[Operation]] = {
-    "persist_workflow_execution": PersistWorkflowExecution,
-    "persist_workflow_step": PersistWorkflowStep,
-    "persist_bridge_state": PersistBridgeState,
-    "persist_fsm_transition": PersistFsmTransition,
-    "persist_metadata_stamp": PersistMetadataStamp,
-    "update_node_heartbeat": UpdateNodeHeartbeat,
-    "record_event": RecordEvent,
-    "publish_event": PublishEvent,
-    "persist_state": PersistState,
-    "persist_fsm_transition_intent": PersistFsmTransitionIntent,
-    "recover_fsm_states": RecoverFsmStates,
-    "answer_query": AnswerQuery,
-    "database_operation": DatabaseOperation,
-}
-BLOCKS: dict[str, str] = {
-    OPERATION_CLASSES[name].model_fields["data"].annotation.BLOCK: name  # type: ignore[union-attr]  # a Data class
-    for name in PERSIST_TYPES
-}
-
-
-def operation_of(data: Data, **fields: Any) -> Operation:
-    """The operation that carries `data`; `fields` are those of `Operation`, all optional."""
-    return OPERATION_CLASSES[data.OPERATION_TYPE](data=data, **fields)

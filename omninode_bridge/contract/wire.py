@@ -18,7 +18,8 @@ from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import invalid
 from omninode_bridge.contract.json_text import payload_text
 from omninode_bridge.contract.names import repeatable
-from omninode_bridge.contract.operation import BLOCKS, INTENT_TYPES, OPERATION_CLASSES, Operation
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import BLOCKS, INTENT_TYPES, OPERATION_CLASSES
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_OPERATION_BYTES

@@ -25,7 +25,8 @@ from omninode_bridge.contract.errors import OnexError, quoted
 from omninode_bridge.contract.json_text import payload_text
 from omninode_bridge.contract.json_values import plain
 from omninode_bridge.contract.names import repeatable
-from omninode_bridge.contract.operation import Data, Operation, operation_of
+from omninode_bridge.contract.operation import Data, Operation
+from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import Item, encode, error_text

@@ -15,15 +15,15 @@ from pydantic import BaseModel, ConfigDict
 from omninode_bridge.bus.records import Malformed, as_uuid, first
 from omninode_bridge.contract.clock import parse_instant, state_rank
 from omninode_bridge.contract.enums import EnumIntentType
-from omninode_bridge.contract.operation import (
+from omninode_bridge.contract.intent_operation import (
     WORKFLOW_ENTITY,
-    Data,
     FsmTransitionIntentData,
     NamespaceContribution,
     PersistStateData,
     PublishEventData,
     RecoverFsmStatesData,
 )
+from omninode_bridge.contract.operation import Data
 from omninode_bridge.contract.values import Count64, EntityType, Instant, Name100, Name255, State
 
 Fields = dict[str, Any]

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from omninode_bridge.bus.envelope import reducer_topic_name
 from omninode_bridge.contract.clock import now
 from omninode_bridge.contract.enums import EnumIntentType
-from omninode_bridge.contract.operation import FsmTransitionIntentData, Operation, PersistStateData, PublishEventData
+from omninode_bridge.contract.intent_operation import FsmTransitionIntentData, PersistStateData, PublishEventData
+from omninode_bridge.contract.operation import Operation
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.values import Instant
 from omninode_bridge.contract.wire import Item

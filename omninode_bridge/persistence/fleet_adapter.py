@@ -13,7 +13,7 @@ from omninode_bridge.client.handle import Handle
 from omninode_bridge.contract.clock import uuid7
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
-from omninode_bridge.contract.operation import DatabaseOperation, DatabaseOperationData
+from omninode_bridge.contract.query_operation import DatabaseOperation, DatabaseOperationData
 from omninode_bridge.persistence.adapter import TIMEOUT_S, DatabaseAdapter
 from omninode_bridge.persistence.health import HEALTH_OPERATION
 

@@ -15,7 +15,7 @@ from omninode_bridge.contract.enums import EnumDatabaseOperationType
 from omninode_bridge.contract.errors import invalid
 from omninode_bridge.contract.json_values import plain
 from omninode_bridge.contract.names import repeatable
-from omninode_bridge.contract.operation import BLOCKS
+from omninode_bridge.contract.operation_types import BLOCKS
 from omninode_bridge.contract.values import OperationId
 from omninode_bridge.persistence.entities import (
     ENTITY_MODELS,

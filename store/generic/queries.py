@@ -16,7 +16,7 @@ from psycopg import Connection, sql
 from omninode_bridge.contract.enums import EnumEntityType
 from omninode_bridge.contract.errors import OnexError, invalid
 from omninode_bridge.contract.names import check_name
-from omninode_bridge.contract.operation import AnswerQueryData
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.values import MAX_BATCH_BYTES
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, takes_null
 from omninode_bridge.persistence.models import MAX_LIMIT, MAX_OFFSET

@@ -25,6 +25,7 @@ from store.database.instant import instant
 from store.database.statements import statements_beside
 from store.housekeeping import partitions
 from store.housekeeping.job import Batch, Progress
+from store.housekeeping.references import with_references
 
 statement = statements_beside(__file__)
 
@@ -212,11 +213,12 @@ class Retention:
             "after": self._progress.reached.place.id,
             "rows_limit": ROWS_LIMIT,
         } | bounds(self._keep, at)
-        row = conn.execute(statement(name), parameters).fetchone()
+        row = conn.execute(with_references(statement(name)), parameters).fetchone()
         assert row is not None
         found, scanned, last_at, last_id = row
         if name == "lock_old_workflows":
-            found = conn.execute(statement("remove_workflows"), parameters | {"ids": found}).rowcount if found else 0
+            removal = with_references(statement("remove_workflows"))
+            found = conn.execute(removal, parameters | {"ids": found}).rowcount if found else 0
         over = scanned < ROWS_LIMIT
         following = self._progress.reached.table + 1
         if over:
@@ -258,8 +260,5 @@ def bounds(keep: KeepTimes, at: datetime) -> dict[str, Any]:
     return {
         **{f"{table}_cut": instant for table, instant in begins.items()},
         **{f"{table}_first_kept": first_id(instant) for table, instant in begins.items()},
-        "steps_first_kept": first_id(begins["workflow_steps"]),
-        "stamps_cut": begins["metadata_stamps"],
-        "stamps_first_kept": first_id(begins["metadata_stamps"]),
         "first_timed": FIRST_TIMED,
     }

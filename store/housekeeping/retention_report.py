@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from store.database.instant import instant
 from store.database.statements import statements_beside
+from store.housekeeping.references import with_references
 from store.housekeeping.retention import MOST_MOVED, DayLeft, KeepTimes, OldDay, bounds, first_id, left_days, old_days
 
 statement = statements_beside(__file__)
@@ -47,7 +48,7 @@ def survey(conn: Connection[Any], keep: KeepTimes, *, at: datetime | None = None
         at = at or instant(conn)
         reports = {table: TableReport(table, getattr(keep, table)) for table in KeepTimes.tables()}
         _survey_days(conn, old_days(conn, keep, at), reports)
-        for table, kind, count in conn.execute(statement("survey_retention"), bounds(keep, at)):
+        for table, kind, count in conn.execute(with_references(statement("survey_retention")), bounds(keep, at)):
             if kind == "rows":
                 reports[table].rows = count
             elif count:

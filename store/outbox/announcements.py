@@ -16,13 +16,9 @@ from omninode_bridge.bus.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1, ann
 from omninode_bridge.bus.queries import told_asker
 from omninode_bridge.contract.clock import now, sibling_uuid7, uuid7
 from omninode_bridge.contract.enums import EnumFleetEvent, EnumReducerEvent
-from omninode_bridge.contract.operation import (
-    AnswerQueryData,
-    FsmTransitionIntentData,
-    Operation,
-    PersistStateData,
-    PublishEventData,
-)
+from omninode_bridge.contract.intent_operation import FsmTransitionIntentData, PersistStateData, PublishEventData
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import INT64_MAX, JsonObject
 from omninode_bridge.contract.wire import Item

@@ -12,6 +12,7 @@ from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.persistence.models import MAX_LIMIT
 from store.database.statements import statements_beside
 from store.reports.parameters import USUAL, Given, Terms, check_names, limit_of, uuid_of
+from store.write.families import FAMILIES
 
 statement = statements_beside(__file__)
 
@@ -32,14 +33,10 @@ class _Lists:
 
 
 # In the order of an answer. They are read in another one: the small rows first, for what they leave of their share is
-# for the steps, which carry data.
-_NAMES = ("steps", "transitions", "stamps", "events")
-_READ = {
-    "transitions": "trace_transitions",
-    "stamps": "trace_stamps",
-    "events": "trace_events",
-    "steps": "trace_steps",
-}
+# for those that carry data.
+_TRACED = [family.traced for family in FAMILIES if family.traced is not None]
+_NAMES = tuple(one.title for one in _TRACED)
+_READ = sorted(_TRACED, key=lambda one: one.large)
 
 
 def trace_workflow(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
@@ -95,9 +92,9 @@ def _lists(conn: Connection[Any], id_: UUID, workflow: Row | None, *, limit: int
     bounds = {"rows_limit": limit, **terms.bounds}
     left = terms.max_bytes - len(orjson.dumps(workflow))
     lists = _Lists()
-    for position, (name, of_name) in enumerate(_READ.items()):
+    for position, traced in enumerate(_READ):
         share = {"bytes_limit": left // (len(_READ) - position)}
-        found = conn.execute(statement(of_name), of | bounds | share).fetchone()
+        name, found = traced.title, conn.execute(traced.read, of | bounds | share).fetchone()
         lists.shown[name], lists.totals[name], *failed = found or ([], 0)
         lists.failed_steps += sum(failed)
         left -= len(orjson.dumps(lists.shown[name]))

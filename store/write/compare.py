@@ -13,10 +13,9 @@ from uuid import UUID
 from psycopg import Connection
 
 from omninode_bridge.contract.operation import Operation
-from store.database.statements import statements_beside
-from store.write.fold import Fold, Key, Row, Rows
-
-statement = statements_beside(__file__)
+from store.write.families import TABLES
+from store.write.fold import Fold
+from store.write.told import Key, Row, Rows
 
 CHUNK_ROWS = 1000  # keys a query; more make it no faster
 SHOWN_CHARS = 80  # of a value that differs
@@ -38,35 +37,7 @@ class Difference(NamedTuple):
         return f"{self.table} {key}: {self.column} is {_short(self.found)}, not {_short(self.expected)}"
 
 
-class _Table(NamedTuple):
-    """How a table is read: the statement, and the key's columns, which are also the names of its parameters."""
-
-    statement: str
-    key: tuple[str, ...]
-
-
-class _Owned(NamedTuple):
-    """Rows that are counted per owner: a row too many has a key that the fold does not know."""
-
-    statement: str
-    owner: tuple[str, ...]  # the owner's key, as columns of the row
-
-
-_TABLES = {
-    "workflow_executions": _Table("fold_workflows", ("correlation_id",)),
-    "workflow_steps": _Table("fold_steps", ("id",)),
-    "fsm_transitions": _Table("fold_transitions", ("id",)),
-    "fsm_states": _Table("fold_states", ("entity_type", "entity_id")),
-    "metadata_stamps": _Table("fold_stamps", ("id",)),
-    "bridge_states": _Table("fold_bridge_states", ("bridge_id", "namespace")),
-    "node_registrations": _Table("fold_nodes", ("node_id",)),
-    "event_logs": _Table("fold_events", ("id",)),
-}
-_OWNED = {
-    "workflow_steps": _Owned("count_steps", ("workflow_id",)),
-    "metadata_stamps": _Owned("count_stamps", ("workflow_id",)),
-    "fsm_transitions": _Owned("count_transitions", ("entity_type", "entity_id")),
-}
+_OWNED = {name: table for name, table in TABLES.items() if table.owner}
 
 
 class Comparison:
@@ -105,15 +76,15 @@ class Comparison:
             expected = self._owned[table]
             owners = {*expected, *(self._workflows if owned.owner == ("workflow_id",) else ())}
             for keys in _chunks(owners):
-                self._cursor.execute(statement(owned.statement), _parameters(owned.owner, keys))
+                self._cursor.execute(owned.count, _parameters(owned.owner, keys))
                 found = {_key(row[:-1]): row[-1] for row in self._cursor.fetchall()}
                 for key in keys:
                     if found.get(key, 0) != expected[key]:
                         self._note(Difference(table, key, "count", expected[key], found.get(key, 0)))
 
     def _check_chunk(self, table: str, keys: Sequence[Key], expected: Mapping[Key, Row]) -> None:
-        spec = _TABLES[table]
-        self._cursor.execute(statement(spec.statement), _parameters(spec.key, keys))
+        spec = TABLES[table]
+        self._cursor.execute(spec.read, _parameters(spec.key, keys))
         columns = [column.name for column in self._cursor.description or ()]
         rows = (dict(zip(columns, row, strict=True)) for row in self._cursor.fetchall())
         found = {_key([row[name] for name in spec.key]): row for row in rows}

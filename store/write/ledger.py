@@ -19,16 +19,19 @@ from psycopg import Connection, Cursor
 
 from omninode_bridge.contract.clock import millis, uuid7_millis, uuid_hex
 from omninode_bridge.contract.enums import EnumCoreErrorCode
-from omninode_bridge.contract.operation import OPERATION_CLASSES, Operation
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import OPERATION_CLASSES
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import Item, operation_digest, refusal_of
 from store.database.rows import rows
 from store.database.statements import statements_beside
+from store.write.families import FAMILIES
 
 statement = statements_beside(__file__)
 
-LEDGER_ONLY = ("persist_state",)  # what nothing but the ledger keeps from counting twice
+# What nothing but the ledger keeps from counting twice.
+LEDGER_ONLY = frozenset(name for family in FAMILIES for name in family.ledger_only)
 
 
 class Entry(NamedTuple):

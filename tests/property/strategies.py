@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from omninode_bridge.contract.clock import TIMELESS, now
+from omninode_bridge.contract.intent_operation import WORKFLOW_MOVES, FsmTransitionIntentData, PersistStateData
 from omninode_bridge.contract.operation import (
-    WORKFLOW_MOVES,
     BridgeStateData,
     Data,
     EventData,
     FsmTransitionData,
-    FsmTransitionIntentData,
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
-    PersistStateData,
     WorkflowExecutionData,
     WorkflowStepData,
-    operation_of,
 )
+from omninode_bridge.contract.operation_types import operation_of
 
 TODAY = now().replace(hour=0, minute=0, second=0, microsecond=0)
 YESTERDAY = TODAY - timedelta(days=1)

@@ -9,16 +9,18 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from omninode_bridge.contract.clock import uuid7
+from omninode_bridge.contract.intent_operation import (
+    FsmTransitionIntentData,
+    NamespaceContribution,
+    PersistState,
+    PersistStateData,
+)
 from omninode_bridge.contract.operation import (
     BridgeStateData,
     Data,
     FsmTransitionData,
-    FsmTransitionIntentData,
-    NamespaceContribution,
     Operation,
     PersistBridgeState,
-    PersistState,
-    PersistStateData,
     PersistWorkflowExecution,
     PersistWorkflowStep,
     WorkflowExecutionData,

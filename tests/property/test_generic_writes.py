@@ -24,13 +24,13 @@ from psycopg import sql
 
 from omninode_bridge.contract.clock import now, uuid7
 from omninode_bridge.contract.enums import EnumEntityType
+from omninode_bridge.contract.intent_operation import PersistStateData
 from omninode_bridge.contract.operation import (
     BridgeStateData,
     Data,
     MetadataStampData,
     NodeHeartbeatData,
     Operation,
-    PersistStateData,
     WorkflowExecutionData,
     WorkflowStepData,
 )

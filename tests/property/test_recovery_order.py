@@ -15,7 +15,8 @@ from omninode_bridge.contract.operation import FsmTransitionData, Operation, Wor
 from store.housekeeping.fsm_recovery import Recovery
 from store.write.apply import apply
 from store.write.compare import differences
-from store.write.fold import Fold, Row, Rows
+from store.write.fold import Fold
+from store.write.told import Row, Rows
 from tests.property.conftest import Connection, Store, examples
 from tests.property.strategies import WORKFLOW, Drawn, KeyOf, operation_sets
 

@@ -39,7 +39,7 @@ def page(trace: Mapping[str, Any]) -> str:
     drawing = drawing_of(trace)
     zero = drawing.axis.zero if drawing else None
     head = tag("head", _METAS, tag("title", f"{title} {workflow.get('correlation_id') or ''}"), tag("style", _STYLE))
-    tables = [rows_table(name, _rows(trace, name), total=_total(trace, name), zero=zero) for name in COLUMNS]
+    tables = [rows_table(name, _rows(trace, name), total=_total(trace, name), zero=zero) for name in _lists(trace)]
     main = tag("main", _header(trace, workflow, title), _timeline(workflow, drawing), *tables, workflow_table(workflow))
     return f'<!DOCTYPE html>\n<html lang="en">{head}{tag("body", main)}</html>\n'
 
@@ -68,7 +68,7 @@ def _header(trace: Mapping[str, Any], workflow: Mapping[str, Any], title: str) -
         )
     links = [
         tag("a", f"{name} ({count_text(len(_rows(trace, name)), _total(trace, name))})", href=f"#{name}")
-        for name in COLUMNS
+        for name in _lists(trace)
     ]
     return tag("header", *parts, tag("nav", *links, aria_label="Tables"))
 
@@ -87,6 +87,11 @@ def _timeline(workflow: Mapping[str, Any], drawing: Drawing | None) -> Markup:
     legend = [tag("span", tag("i", class_=look), words) for look, words in _LEGEND.items()]
     paragraphs = [tag("p", note, class_="note") for note in notes]
     return tag("section", heading, *paragraphs, drawing.markup(), tag("p", *legend, class_="legend"), id="timeline")
+
+
+def _lists(trace: Mapping[str, Any]) -> list[str]:
+    """The names of its lists: those that a page always has, and what others it brings."""
+    return list(dict.fromkeys([*COLUMNS, *(trace.get("totals") or {})]))
 
 
 def _rows(trace: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:

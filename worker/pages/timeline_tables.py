@@ -70,8 +70,9 @@ def rows_table(name: str, rows: Sequence[Row], *, total: int | None, zero: datet
         return tag("section", heading, tag("p", f"It has no {name}.", class_="note"), id=name)
     if name == "events":
         rows = with_errors(rows)
-    columns = {field: shape for field, shape in COLUMNS[name].items() if any(_filled(row.get(field)) for row in rows)}
-    rest = [{key: value for key, value in row.items() if key not in COLUMNS[name] and _filled(value)} for row in rows]
+    known = COLUMNS.get(name) or _every_field(rows)
+    columns = {field: shape for field, shape in known.items() if any(_filled(row.get(field)) for row in rows)}
+    rest = [{key: value for key, value in row.items() if key not in known and _filled(value)} for row in rows]
     head = [
         tag(
             "th",
@@ -92,6 +93,16 @@ def rows_table(name: str, rows: Sequence[Row], *, total: int | None, zero: datet
     ]
     table = tag("table", tag("thead", tag("tr", *head, tag("th", "more", scope="col"))), tag("tbody", *body))
     return tag("section", heading, tag("div", table, class_="wide"), id=name)
+
+
+def _every_field(rows: Sequence[Row]) -> Columns:
+    """The columns of a list that has none of its own: all fields but documents."""
+    fields = {field: value for row in rows for field, value in row.items()}
+    return {
+        field: (field.replace("_", " "), "instant" if field.endswith("_at") else "text")
+        for field, value in fields.items()
+        if not isinstance(value, dict | list)
+    }
 
 
 def count_text(shown: int, total: int | None) -> str:

@@ -1,6 +1,6 @@
 """What each report looks like on a terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -120,6 +120,7 @@ _EVENTS = (
     as_text("topic", goes=1),
     as_message("error", "error"),
 )
+_TRACED = {"steps": _STEPS, "transitions": _TRANSITIONS, "stamps": _STAMPS, "events": _EVENTS}
 _MORE = Text("There is more than is shown.", style="bold red")
 
 
@@ -162,11 +163,15 @@ def _trace(to: Console, trace: Answer) -> None:
             "error": error and message(error),
         }
         show_fields(to, [(name, value) for name, value in fields.items() if value is not None])
-    lists = {"steps": _STEPS, "transitions": _TRANSITIONS, "stamps": _STAMPS, "events": _EVENTS}
-    for title, columns in lists.items():
+    for title, total in trace["totals"].items():
         rows = with_errors(trace[title]) if title == "events" else trace[title]
-        show_rows(to, rows, columns, title=title, total=trace["totals"][title])
+        show_rows(to, rows, _TRACED.get(title) or _every_field(rows), title=title, total=total)
     _tell_of_more(to, trace)
+
+
+def _every_field(rows: Sequence[Answer]) -> tuple[Column, ...]:
+    """What a list is shown with that has no columns of its own here."""
+    return tuple(as_text(name) for name in dict.fromkeys(name for row in rows for name in row))
 
 
 def _session(to: Console, session: Answer) -> None:

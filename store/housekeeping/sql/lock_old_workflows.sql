@@ -1,6 +1,6 @@
 -- lock_old_workflows: hold workflows that ended, were not written for long, and that nothing which is kept refers to.
--- in: cut, after_at and after (where the last portion stopped), rows_limit, steps_first_kept, stamps_cut, stamps_first_kept, first_timed
--- A step without a time holds its workflow for as long as the ledger has its row: it came within the ledger's keep-time.
+-- in: cut, after_at and after (where the last portion stopped), rows_limit, and what the families want to know;
+--      {is_not_held}: that no row which is kept refers to the workflow, as the families say (references.py)
 -- out: ids that are held now, rows looked at, created_at and id of the last of them   (idx_workflow_executions_created_at)
 -- A held row gets no step and no stamp any more; those that came since this began are seen by remove_workflows.
 with scanned as materialized (
@@ -15,17 +15,7 @@ locked as materialized (
   select held.id
   from scanned join workflow_executions as held on held.id = scanned.id
   where held.current_state in ('COMPLETED', 'FAILED') and held.updated_at < %(cut)s::timestamptz
-    and not exists (
-      select from workflow_steps as step
-      where step.workflow_id = held.id and (
-        step.id >= %(steps_first_kept)s::uuid
-        or step.id < %(first_timed)s::uuid and exists (
-          select from operations as claim
-          where claim.operation_id = step.id and claim.operation_id < %(first_timed)s::uuid)))
-    and not exists (
-      select from metadata_stamps as stamp
-      where stamp.workflow_id = held.id
-        and (stamp.id < %(first_timed)s::uuid or stamp.id >= %(stamps_first_kept)s::uuid or stamp.created_at >= %(stamps_cut)s::timestamptz))
+    and {is_not_held}
   order by held.id
   for update of held skip locked
 )

@@ -1,20 +1,10 @@
 -- survey_retention: what retention would remove beyond whole days, and what it keeps although it is old.
--- in: as all the remove_ statements, each under its table's name   out: table, kind ('rows', else why they are kept), count
+-- in: as all the remove_ statements, each under its table's name; {held_by}: which rows hold a workflow (references.py)
+-- out: table, kind ('rows', else why they are kept), count
 with old_workflows as materialized (
   select
     held.current_state in ('COMPLETED', 'FAILED') as ended,
-    exists (
-      select from workflow_steps as step
-      where step.workflow_id = held.id and (
-        step.id >= %(workflow_steps_first_kept)s::uuid
-        or step.id < %(first_timed)s::uuid and exists (
-          select from operations as claim
-          where claim.operation_id = step.id and claim.operation_id < %(first_timed)s::uuid))) as has_steps,
-    exists (
-      select from metadata_stamps as stamp
-      where stamp.workflow_id = held.id and (
-        stamp.id < %(first_timed)s::uuid or stamp.id >= %(metadata_stamps_first_kept)s::uuid
-        or stamp.created_at >= %(metadata_stamps_cut)s::timestamptz)) as has_stamps
+    {held_by} as held_by
   from workflow_executions as held
   where held.created_at < %(workflow_executions_cut)s::timestamptz and held.updated_at < %(workflow_executions_cut)s::timestamptz
 )
@@ -44,7 +34,7 @@ group by 2
 union all
 select
   'workflow_executions',
-  case when not ended then 'not ended' when has_steps then 'have steps' when has_stamps then 'have stamps' else 'rows' end,
+  case when not ended then 'not ended' else coalesce(held_by, 'rows') end,
   count(*)
 from old_workflows group by 2
 union all

@@ -9,7 +9,8 @@ import pytest
 
 from omninode_bridge.contract.clock import derived_uuid7, now, uuid7
 from omninode_bridge.contract.errors import OnexError
-from omninode_bridge.contract.operation import NodeHeartbeatData, Operation, operation_of
+from omninode_bridge.contract.operation import NodeHeartbeatData, Operation
+from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.persistence import deregister_node, get_node, list_nodes, register_node
 from omninode_bridge.persistence.adapter import DatabaseAdapter
 from omninode_bridge.persistence.queries import healthy_nodes

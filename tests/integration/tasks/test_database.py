@@ -12,8 +12,9 @@ import pytest
 import tasks.database
 from omninode_bridge.client.broker import QUERIES_QUEUE
 from omninode_bridge.contract.clock import now, uuid7
-from omninode_bridge.contract.operation import DatabaseOperation, DatabaseOperationData, operation_of
+from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.query_operation import DatabaseOperation, DatabaseOperationData
 from omninode_bridge.contract.wire import decode_outcomes, encode, encode_batch
 from store.generic import carry_out as generic
 from tests.integration.omninode_bridge.client.clients import heartbeat

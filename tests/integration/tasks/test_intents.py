@@ -11,7 +11,9 @@ import pytest
 
 from omninode_bridge.bus.envelope import announcement_id
 from omninode_bridge.contract.clock import now, uuid7
-from omninode_bridge.contract.operation import Operation, RecoverFsmStatesData, operation_of
+from omninode_bridge.contract.intent_operation import RecoverFsmStatesData
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.contract.wire import encode, encode_batch
 from omninode_bridge.intents.intents import intent_item
 from store.outbox import outbox

@@ -21,7 +21,9 @@ from omninode_bridge import (
 )
 from omninode_bridge.client.broker import INTENT_BATCH_TASK, INTENTS_QUEUE, PERSIST_BATCH_TASK, QUERY_BATCH_TASK
 from omninode_bridge.contract.clock import now
-from omninode_bridge.contract.operation import INTENT_TYPES, Operation, PublishEvent, PublishEventData, operation_of
+from omninode_bridge.contract.intent_operation import PublishEvent, PublishEventData
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import INTENT_TYPES, operation_of
 from omninode_bridge.contract.wire import Item
 from tests.answerer import Answerer, Choice, answering
 from tests.deadline import wait_until

@@ -9,8 +9,8 @@ import pytest
 
 from omninode_bridge.client.broker import DATABASE_BATCH_TASK, QUERIES_QUEUE
 from omninode_bridge.contract.errors import OnexError
-from omninode_bridge.contract.operation import DatabaseOperation
 from omninode_bridge.contract.outcome import Outcome
+from omninode_bridge.contract.query_operation import DatabaseOperation
 from omninode_bridge.contract.wire import Item
 from omninode_bridge.persistence.fleet_adapter import FleetDatabaseAdapter
 from omninode_bridge.persistence.models import ModelDatabaseOperationInput, ModelDatabaseOperationOutput

@@ -10,11 +10,13 @@ import pytest
 from omninode_bridge.contract.clock import uuid7
 from store.database.statements import statement_files, statements_beside
 from store.write.apply import apply
-from store.write.batch import statement
+from store.write.families.workflow_execution import statement as of_family
+from store.write.ledger import statement
 from tests.factories import store_connection, transition
 
 Conn = psycopg.Connection[Any]
 MARK = "00000000-0000-7000-8000-000000000001"
+A_ROW = {"rows": f'[{{"operation_id":"{MARK}","workflow_id":"{MARK}"}}]'}
 
 
 @pytest.fixture
@@ -33,8 +35,8 @@ def grown(database_any: str) -> Iterator[Conn]:
         yield conn
 
 
-def plan(conn: Conn, name: str, parameters: dict[str, Any]) -> str:
-    return "\n".join(row[0] for row in conn.execute("explain " + statement(name), parameters))
+def plan(conn: Conn, text: str, parameters: dict[str, Any]) -> str:
+    return "\n".join(row[0] for row in conn.execute(b"explain " + text.encode(), parameters))
 
 
 @pytest.mark.parametrize("file", statement_files(), ids=lambda file: f"{file.parents[1].name}-{file.stem}")
@@ -47,15 +49,23 @@ def test_a_statement_says_what_it_is_for_and_a_module_beside_it_runs_it(file: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "index_of"),
+    ("text", "parameters", "index_of"),
     [
-        ("claimed_before", {"ids": [str(uuid7())]}, "operations"),
-        ("append_steps", {"rows": f'[{{"operation_id":"{MARK}","workflow_id":"{MARK}"}}]'}, "workflow_executions"),
-        ("append_stamps", {"rows": f'[{{"operation_id":"{MARK}","workflow_id":"{MARK}"}}]'}, "workflow_executions"),
-        ("write_workflows", {"rows": f'[{{"correlation_id":"{MARK}"}}]'}, "workflow_executions"),
+        (statement("claimed_before"), {"ids": [str(uuid7())]}, "operations"),
+        (
+            of_family("append_steps"),
+            A_ROW,
+            "workflow_executions",
+        ),
+        (
+            of_family("append_stamps"),
+            A_ROW,
+            "workflow_executions",
+        ),
+        (of_family("write_workflows"), {"rows": f'[{{"correlation_id":"{MARK}"}}]'}, "workflow_executions"),
     ],
 )
-def test_a_statement_goes_by_index(grown: Conn, name: str, parameters: dict[str, Any], index_of: str) -> None:
-    shown = plan(grown, name, parameters)
+def test_a_statement_goes_by_index(grown: Conn, text: str, parameters: dict[str, Any], index_of: str) -> None:
+    shown = plan(grown, text, parameters)
     assert f"Seq Scan on {index_of}" not in shown, shown
     assert "Index" in shown, shown

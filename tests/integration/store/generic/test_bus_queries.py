@@ -10,7 +10,7 @@ import pytest
 
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
-from omninode_bridge.contract.operation import AnswerQueryData
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from store.generic import queries
 from store.generic.entities import ENTITIES
 from store.outbox.announcements import AnsweredQueryData

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omninode_bridge.bus.events import map_record
-from omninode_bridge.contract.operation import BLOCKS, OPERATION_CLASSES
+from omninode_bridge.contract.operation_types import BLOCKS, OPERATION_CLASSES
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import decode_batch, encode, encode_batch
 from tests.bus_records import AT, OTHER, TOPIC, WORKFLOW, envelope, mapped, refused, step

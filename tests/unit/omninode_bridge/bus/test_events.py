@@ -7,7 +7,8 @@ import pytest
 
 from omninode_bridge.bus.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1
 from omninode_bridge.contract.clock import TIMELESS, parse_instant
-from omninode_bridge.contract.operation import BLOCKS, Operation
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import BLOCKS
 from tests.bus_records import AT, LATER, OTHER, SESSION, TOPIC, WORKFLOW, envelope, mapped, refused
 
 TOPICS = (

@@ -8,7 +8,8 @@ import pytest
 
 from omninode_bridge.bus.envelope import announcement_id
 from omninode_bridge.bus.queries import consumed_item, told_asker
-from omninode_bridge.contract.operation import AnswerQueryData, Operation
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import refusal_of
 from store.outbox.announcements import Announcement, AnsweredQueryData, of_operation, of_refusal

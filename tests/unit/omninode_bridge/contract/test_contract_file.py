@@ -12,7 +12,7 @@ from omninode_bridge import ModelIntentResult, StoreEffect
 from omninode_bridge.bus.envelope import reducer_topic_name
 from omninode_bridge.client.broker import INTENT_BATCH_TASK, queue_of
 from omninode_bridge.contract.enums import EnumIntentType
-from omninode_bridge.contract.operation import INTENT_TYPES
+from omninode_bridge.contract.operation_types import INTENT_TYPES
 from omninode_bridge.intents.intents import OPERATION_TYPE_OF
 from omninode_bridge.intents.results import RESULT_CLASSES
 from tests.checkout import CHECKOUT

@@ -8,20 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from omninode_bridge.bus.envelope import DLQ_SUFFIX
+from omninode_bridge.contract.intent_operation import FsmTransitionIntentData, PublishEventData
 from omninode_bridge.contract.operation import (
-    BLOCKS,
-    OPERATION_CLASSES,
-    PERSIST_TYPES,
     Data,
     EventData,
-    FsmTransitionIntentData,
     NodeHeartbeatData,
     Operation,
     PersistWorkflowStep,
-    PublishEventData,
     WorkflowStepData,
-    operation_of,
 )
+from omninode_bridge.contract.operation_types import BLOCKS, OPERATION_CLASSES, PERSIST_TYPES, operation_of
 from omninode_bridge.contract.values import MAX_TOPIC_CHARS
 
 ID = "0f4e1a52-7f7c-4c39-8c3c-000000000001"

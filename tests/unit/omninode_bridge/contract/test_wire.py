@@ -14,7 +14,8 @@ from omninode_bridge.contract.clock import TIMELESS, derived_uuid7, parse_instan
 from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.contract.json_text import payload_text
 from omninode_bridge.contract.names import NO_NAME
-from omninode_bridge.contract.operation import EventData, NodeHeartbeatData, Operation, WorkflowStepData, operation_of
+from omninode_bridge.contract.operation import EventData, NodeHeartbeatData, Operation, WorkflowStepData
+from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_OPERATION_BYTES

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omninode_bridge.contract.clock import derived_uuid7, is_uuid7, uuid7, uuid7_millis
-from omninode_bridge.contract.operation import PublishEventData
+from omninode_bridge.contract.intent_operation import PublishEventData
 from omninode_bridge.contract.wire import Item, decode_batch, encode, encode_batch
 from tests.intent_payloads import (
     AGGREGATION,

@@ -12,13 +12,13 @@ import pytest
 
 from omninode_bridge.contract.clock import is_uuid7
 from omninode_bridge.contract.enums import EnumIntentType
-from omninode_bridge.contract.operation import (
+from omninode_bridge.contract.intent_operation import (
     FsmTransitionIntentData,
-    Operation,
     PersistStateData,
     PublishEventData,
     RecoverFsmStatesData,
 )
+from omninode_bridge.contract.operation import Operation
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import encode
 from omninode_bridge.intents.intents import INTENT, ModelIntent, intent_item, intent_type_of, listed, refused_type_text

@@ -9,7 +9,9 @@ import pytest
 
 from omninode_bridge.bus.envelope import FLEET_SERVICE, ModelOnexEnvelopeV1, announcement_id
 from omninode_bridge.contract.clock import uuid7, uuid7_millis
-from omninode_bridge.contract.operation import Operation, RecoverFsmStatesData, operation_of
+from omninode_bridge.contract.intent_operation import RecoverFsmStatesData
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import INT64_MAX
 from omninode_bridge.contract.wire import refusal_of

@@ -14,9 +14,10 @@ from omninode_bridge.contract.operation import (
     NodeHeartbeatData,
     Operation,
     WorkflowExecutionData,
-    operation_of,
 )
-from store.write.fold import APPENDED, MERGED, Fold, Row, Rows
+from omninode_bridge.contract.operation_types import operation_of
+from store.write.fold import APPENDED, MERGED, Fold
+from store.write.told import Row, Rows
 from tests.factories import (
     bridge_state,
     contribution,

@@ -228,7 +228,7 @@ def test_what_was_refused_is_told_by_code_and_left_out_of_the_fold() -> None:
 
 def test_a_load_that_is_not_confirmed_says_so_and_is_not_compared() -> None:
     client = Client(answers=False)
-    load = Load(plan(rate_per_s=0, seconds=0.01, flush_timeout_s=0), [client], window=2, on_progress=ignore)
+    load = Load(plan(rate_per_s=0, seconds=0.3, flush_timeout_s=0), [client], window=2, on_progress=ignore)
     load.submit(threading.Event())
     load.confirm()
     result = load.result()
