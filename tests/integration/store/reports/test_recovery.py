@@ -66,14 +66,14 @@ def test_it_tells_where_each_workflow_stands(conn: Conn) -> None:
     first = transition(workflow, to_state="PROCESSING", occurred_at=at, from_state="PENDING")
     last = transition(workflow, to_state="COMPLETED", occurred_at=at + timedelta(seconds=1), from_state="PROCESSING")
     apply(conn, [last, first])
-    assert asked(conn).states == {
-        str(workflow): {
-            "current_state": "COMPLETED",
-            "previous_state": "PROCESSING",
-            "transition_count": 2,
-            "metadata": {},
-            "last_transition_at": last.occurred_at.isoformat(),
-        }
+    ((known, state),) = asked(conn).states.items()
+    assert datetime.fromisoformat(state.pop("last_transition_at")) == last.occurred_at  # zeros at its end are left out
+    assert known == str(workflow)
+    assert state == {
+        "current_state": "COMPLETED",
+        "previous_state": "PROCESSING",
+        "transition_count": 2,
+        "metadata": {},
     }
 
 
