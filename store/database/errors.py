@@ -33,6 +33,10 @@ class Outage(OnexError):
         return Outage, (self.message,)
 
 
+class Unfit(Outage):
+    """The database answers, and the fleet cannot work with it until somebody changes something. Says what."""
+
+
 _CONTENTION = ("40001", "40P01", "55P03")
 _MISSING_PARTITION = "23514"  # with no constraint named: "no partition of relation found for row"
 _DATA_CLASSES = ("22", "54")
