@@ -11,6 +11,7 @@ from omninode_bridge.contract.enums import ENDED_STATES, EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.persistence.models import MAX_LIMIT
 from store.database.statements import statements_beside
+from store.reports.days import concerned
 from store.reports.parameters import USUAL, Given, Terms, check_names, limit_of, uuid_of
 
 statement = statements_beside(__file__)
@@ -39,6 +40,12 @@ _READ = {
     "stamps": "trace_stamps",
     "events": "trace_events",
     "steps": "trace_steps",
+}
+# The tables with days among them, and what asks them first (days.py).
+_BY_DAY = {
+    "transitions": ("fsm_transitions", "any_trace_transitions"),
+    "events": ("event_logs", "any_trace_events"),
+    "steps": ("workflow_steps", "any_trace_steps"),
 }
 
 
@@ -97,7 +104,8 @@ def _lists(conn: Connection[Any], id_: UUID, workflow: Row | None, *, limit: int
     lists = _Lists()
     for position, (name, of_name) in enumerate(_READ.items()):
         share = {"bytes_limit": left // (len(_READ) - position)}
-        found = conn.execute(statement(of_name), of | bounds | share).fetchone()
+        days = concerned(conn, *_BY_DAY[name], of) if name in _BY_DAY else {}
+        found = conn.execute(statement(of_name), of | bounds | share | days, prepare=False if days else None).fetchone()
         lists.shown[name], lists.totals[name], *failed = found or ([], 0)
         lists.failed_steps += sum(failed)
         left -= len(orjson.dumps(lists.shown[name]))

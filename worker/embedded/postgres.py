@@ -25,6 +25,7 @@ OPTIONS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # paths of sockets are limited to 107 bytes, and loopback is enough
     "max_connections": "100",
+    "max_locks_per_transaction": "512",  # a statement over a year of days takes thousands (docs/deployment.md, Locks)
     "shared_buffers": "256MB",
     "synchronous_commit": "on",  # a confirmed operation survives a crash
     "max_wal_size": "2GB",
