@@ -10,6 +10,7 @@ from migrations.sql_files import up_files
 from tests.conftest import fleet
 from tests.servers import PostgresServer
 from worker import migrate
+from worker.errors import FleetError
 from worker.found import require_database
 from worker.settings import Settings
 
@@ -84,3 +85,21 @@ def test_a_database_of_a_newer_release_is_told_of_and_worked_with(
 
 def test_a_database_that_is_away_keeps_nobody_from_starting() -> None:
     require_database(settings("postgresql://fleet:word@127.0.0.1:1/none"))
+
+
+def test_days_for_which_the_server_has_no_room_are_refused_by_name(database: str) -> None:
+    keep = {f"retain_{table}_days": 10_000 for table in ("event_logs", "fsm_transitions", "fsm_states")}
+    with pytest.raises(
+        FleetError, match=r"OMNINODE_RETAIN_EVENT_LOGS_DAYS=10000\), and the server has room for 51,200"
+    ):
+        require_database(Settings.load(database_url=database, **keep))
+
+
+def test_days_for_which_there_is_hardly_room_are_told_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        require_database(Settings.load(database_url=database))
+        assert caplog.records == []
+        require_database(Settings.load(database_url=database, retain_event_logs_days=3000))
+    (record,) = caplog.records
+    assert record.message == "locks_scarce"
+    assert record.fields["max_locks_per_transaction"] == 1024  # type: ignore[attr-defined]
