@@ -88,11 +88,12 @@ def test_a_database_that_is_away_keeps_nobody_from_starting() -> None:
 
 
 def test_days_for_which_the_server_has_no_room_are_refused_by_name(database: str) -> None:
-    keep = {f"retain_{table}_days": 10_000 for table in ("event_logs", "fsm_transitions", "fsm_states")}
+    days = {f"retain_{table}_days": 10_000 for table in ("event_logs", "fsm_transitions", "fsm_states")}
+    kept = Settings.load(require=(), database_url=database, **days)
     with pytest.raises(
         FleetError, match=r"OMNINODE_RETAIN_EVENT_LOGS_DAYS=10000\), and the server has room for 51,200"
     ):
-        require_database(Settings.load(database_url=database, **keep))
+        require_database(kept)
 
 
 def test_days_for_which_there_is_hardly_room_are_told_of(database: str, caplog: pytest.LogCaptureFixture) -> None:
