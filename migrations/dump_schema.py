@@ -12,6 +12,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import Connection
 
+from store.database.server import CLIENT
+
 HEAD = """\
 -- The schema that the migrations build, without the partitions of single days. Not run by anything: it is here to be
 -- read, and for the tests to compare with. Made by: python -m migrations.dump_schema
@@ -116,7 +118,7 @@ def _texts(conn: Connection[Any], query: LiteralString, table: dict[str, Any] | 
 
 def main() -> None:
     """Print the dump of the database whose URL is the first argument, else of the one that PGHOST and its like name."""
-    with psycopg.connect(sys.argv[1] if len(sys.argv) > 1 else "") as connection:
+    with psycopg.connect(sys.argv[1] if len(sys.argv) > 1 else "", **CLIENT) as connection:
         sys.stdout.write(dump(connection))
 
 

@@ -23,6 +23,7 @@ from celery.utils.nodenames import default_nodename, host_format
 import worker.process.remote_control  # noqa: F401  # registers the remote control command
 from worker.app import FleetApp
 from worker.errors import FleetError
+from worker.found import require_database
 from worker.logs import configure
 from worker.schedule.beat import TickScheduler
 from worker.settings import Settings
@@ -45,8 +46,10 @@ def run_worker(app: FleetApp, settings: Settings, name: str | None, queues: tupl
 
     name    its name before the @; None takes Celery's default
     queues  the queues that it takes
+    Raises FleetError for a database that it cannot work with.
     """
     _log_as(settings)
+    require_database(settings)
     signals.worker_shutting_down.connect(_watch_the_stop(settings.soft_shutdown_s), weak=False)
     signals.worker_ready.connect(_stop_warm_on_interrupt, weak=False)
     forget_builtin_tasks(app)
@@ -80,8 +83,12 @@ def forget_builtin_tasks(app: FleetApp) -> None:
 
 
 def run_beat(app: FleetApp, settings: Settings, ready_file: Path | None) -> None:
-    """Be a scheduler in this process until SIGTERM; `ready_file` is written when it has looked for the first time."""
+    """Be a scheduler in this process until SIGTERM; `ready_file` is written when it has looked for the first time.
+
+    Raises FleetError for a database that it cannot work with.
+    """
     _log_as(settings)
+    require_database(settings)
     scheduler = partial(TickScheduler, settings=settings, ready_file=ready_file)
     app.Beat(scheduler_cls=scheduler, loglevel=settings.log_level, quiet=True).run()
 

@@ -13,6 +13,10 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from migrations import shape
+from migrations.shape import Comparison
+from store.database.errors import Unfit
+from store.database.server import CLIENT, require_fit
 from worker.errors import FleetError
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
@@ -32,11 +36,19 @@ class Revision:
     applied: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Every revision of this release, oldest first, and how what stands compares with them."""
+
+    revisions: list[Revision]
+    comparison: Comparison
+
+
 def up(database_url: str) -> list[Revision]:
     """Run every revision that the database lacks; returns those, oldest first.
 
     Waits for another `up` of the same database. An empty URL means what PGHOST and its like say.
-    Raises: MigrationError.
+    Raises: MigrationError; before anything is changed, when something else stands than the revisions build.
     """
     before = status(database_url)
     with _explained():
@@ -49,7 +61,7 @@ def down(database_url: str, *, revisions: int | None) -> list[Revision]:
 
     Raises: MigrationError; also, before anything is done, when the database has fewer.
     """
-    applied = [revision for revision in status(database_url) if revision.applied]
+    applied = [revision for revision in look(database_url).revisions if revision.applied]
     count = len(applied) if revisions is None else revisions
     if not 0 <= count <= len(applied):
         raise MigrationError(f"cannot undo {count} revisions: the database has {len(applied)}")
@@ -60,17 +72,30 @@ def down(database_url: str, *, revisions: int | None) -> list[Revision]:
 
 
 def status(database_url: str) -> list[Revision]:
-    """Every revision of this release, oldest first. Raises: MigrationError, also for a database of a newer release."""
+    """Every revision of this release, oldest first.
+
+    Raises: MigrationError, also for a database of a newer release, and for one in which something else stands than
+    these revisions build.
+    """
+    found = look(database_url)
+    if found.comparison.wrong:
+        raise MigrationError(found.comparison.line())
+    return found.revisions
+
+
+def look(database_url: str) -> Found:
+    """What stands, right or wrong. Raises: MigrationError, also for a database of a newer release."""
     with _explained():
         scripts = list(ScriptDirectory.from_config(_config(database_url)).walk_revisions())[::-1]
-        current = _current(database_url)
-    numbers = [script.revision for script in scripts]
-    if current is not None and current not in numbers:
+        found = _examine(database_url)
+    if found.is_newer:
         raise MigrationError(
-            f"the database is at revision {current}, which this release does not know: use a newer one"
+            f"the database is at revision {found.revision}, which this release does not know: use a newer one"
         )
-    count = 0 if current is None else numbers.index(current) + 1
-    return [Revision(script.revision, script.doc, place < count) for place, script in enumerate(scripts)]
+    numbers = [script.revision for script in scripts]
+    count = numbers.index(found.revision) + 1 if found.revision in numbers else 0
+    revisions = [Revision(script.revision, script.doc, place < count) for place, script in enumerate(scripts)]
+    return Found(revisions, found)
 
 
 def _config(database_url: str) -> Config:
@@ -79,13 +104,10 @@ def _config(database_url: str) -> Config:
     return config
 
 
-def _current(database_url: str) -> str | None:
-    with psycopg.connect(database_url) as connection:
-        known = connection.execute("select to_regclass('alembic_version') is not null").fetchone()
-        if known != (True,):
-            return None
-        row = connection.execute("select version_num from alembic_version").fetchone()
-        return str(row[0]) if row else None
+def _examine(database_url: str) -> Comparison:
+    with psycopg.connect(database_url, autocommit=True, **CLIENT) as connection:
+        require_fit(connection, database_url)
+        return shape.examine(connection)
 
 
 @contextmanager
@@ -94,6 +116,8 @@ def _explained() -> Iterator[None]:
     with _alembic_runs:
         try:
             yield
+        except Unfit as error:
+            raise MigrationError(f"migration failed: {error.message}") from None
         except psycopg.ProgrammingError as error:
             if error.sqlstate is None:  # libpq repeats what it cannot read, which may hold the password
                 raise MigrationError("the database's URL cannot be read") from None

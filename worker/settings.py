@@ -94,6 +94,7 @@ Milliseconds = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Days = Annotated[int, Field(ge=1)]
+DaysMade = Annotated[int, Field(ge=1, le=366)]  # more the database does not make
 Keep = Annotated[int, Field(ge=0)]  # days; 0 keeps for ever
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
@@ -158,8 +159,8 @@ class Settings(BaseSettings):
 
     future_limit_s: Seconds = Field(3600, description="an operation further ahead of the database's clock is refused")
     ledger_horizon_days: Days = Field(7, description="how long the ledger remembers an operation's id")
-    partitions_days_back: Days = Field(8, description="day partitions kept ready behind today")
-    partitions_days_ahead: Days = Field(3, description="day partitions kept ready ahead of today")
+    partitions_days_back: DaysMade = Field(8, description="day partitions kept ready behind today")
+    partitions_days_ahead: DaysMade = Field(3, description="day partitions kept ready ahead of today")
     log_consumed_events: bool = Field(True, description="write consumed events to event_logs too")
 
     client_max_pending: Count = Field(100000, description="unconfirmed operations a client holds before it blocks")

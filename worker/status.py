@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from migrations import shape
 from omninode_bridge.client.broker import FLEET_STATE_COMMAND
 from omninode_bridge.contract.errors import OnexError
 from store import status as store_status
@@ -72,6 +73,8 @@ def worker_states(app: Celery) -> dict[str, dict[str, Any]]:
 
 def _read_store(status: FleetStatus, settings: Settings, window_s: float) -> None:
     with connection(settings.database_url) as conn:
+        if (found := shape.examine(conn)).wrong:
+            status.problems.append(f"schema: {found.line()}")
         status.store = store_status.read(conn, window_s=window_s, **alert_limits(settings))
 
 

@@ -14,13 +14,16 @@ where not exists (select from pg_roles where rolname = 'omninode_reader') \gexec
 
 alter role omninode_worker password :'worker_password';
 
-revoke create on schema public from public;
-grant usage on schema public to omninode_worker, omninode_reader;
+-- The schema of the fleet: the first on the owner's search path, as for the migrations.
+select current_schema() as fleet_schema \gset
+
+revoke create on schema :"fleet_schema" from public;
+grant usage on schema :"fleet_schema" to omninode_worker, omninode_reader;
 
 -- What stands already, and what later migrations of this owner add.
-grant select, insert, update, delete on all tables in schema public to omninode_worker;
-grant usage on all sequences in schema public to omninode_worker;
-grant select on all tables in schema public to omninode_reader;
-alter default privileges in schema public grant select, insert, update, delete on tables to omninode_worker;
-alter default privileges in schema public grant usage on sequences to omninode_worker;
-alter default privileges in schema public grant select on tables to omninode_reader;
+grant select, insert, update, delete on all tables in schema :"fleet_schema" to omninode_worker;
+grant usage on all sequences in schema :"fleet_schema" to omninode_worker;
+grant select on all tables in schema :"fleet_schema" to omninode_reader;
+alter default privileges in schema :"fleet_schema" grant select, insert, update, delete on tables to omninode_worker;
+alter default privileges in schema :"fleet_schema" grant usage on sequences to omninode_worker;
+alter default privileges in schema :"fleet_schema" grant select on tables to omninode_reader;

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from store.database.errors import Outage
+from store.database.server import CLIENT, require_fit
 from store.database.session import read_json
 
 CONNECT_TIMEOUT_S = 5
@@ -16,10 +17,11 @@ CONNECT_TIMEOUT_S = 5
 def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection in autocommit mode, in UTC, for the block.
 
-    Raises Outage, with the server's first line and without the URL, when the database is away or goes away.
+    Raises Outage, with the server's first line and without the URL, when the database is away or goes away; Unfit.
     """
     try:
-        with psycopg.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as conn:
+        with psycopg.connect(database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, **CLIENT) as conn:
+            require_fit(conn, database_url)
             read_json(conn)
             conn.execute("set timezone to 'UTC'")
             yield conn

@@ -3,6 +3,7 @@
 Classes are by SQLSTATE (PostgreSQL's appendix "Error Codes"); what has none is a connection that went away.
 """
 
+import re
 from enum import Enum
 
 import psycopg
@@ -33,6 +34,11 @@ class Outage(OnexError):
         return Outage, (self.message,)
 
 
+class Unfit(Outage):
+    """The database answers, and the fleet cannot work with it until somebody changes something. Says what."""
+
+
+_REFUSED = re.compile('"refused: (.+)"')
 _CONTENTION = ("40001", "40P01", "55P03")
 _MISSING_PARTITION = "23514"  # with no constraint named: "no partition of relation found for row"
 _DATA_CLASSES = ("22", "54")
@@ -62,8 +68,13 @@ def fate_of(error: BaseException) -> Fate:
 
 
 def refusal_message(error: BaseException) -> str:
-    """What was wrong with the data, by column or constraint, at a bounded length."""
+    """What was wrong with the data, by column or constraint, at a bounded length.
+
+    A statement refuses in words of its own by a value that no type takes: 'refused: field: why' (write_workflows.sql).
+    """
     if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        if told := _REFUSED.search(error.diag.message_primary or ""):
+            return told[1][:160]
         where = error.diag.column_name or error.diag.constraint_name or "operation"
         return f"{where}: {(error.diag.message_primary or 'refused by the database')[:160]} ({error.sqlstate})"
     return f"operation: {type(error).__name__}"

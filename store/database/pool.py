@@ -16,7 +16,8 @@ from psycopg import Connection, OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from store.database.errors import Outage
+from store.database.errors import Outage, Unfit
+from store.database.server import CLIENT, require_fit
 from store.database.session import PREPARE_THRESHOLD, SESSION_SETTINGS, LimitedConnection, read_json
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class PoolConfig:
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=self.statement_timeout_ms,
+            **CLIENT,
         )
 
     def session_settings(self) -> dict[str, str]:
@@ -118,9 +120,10 @@ class ExhaustionWatch:
 def lone_connection(config: PoolConfig) -> Iterator[Conn]:
     """A connection of its own, set up as the pool's are, for a process that holds locks or listens.
 
-    Raises what psycopg raises, from connecting and from the block.
+    Raises what psycopg raises, from connecting and from the block; Unfit.
     """
     with Connection.connect(config.conninfo(), autocommit=True, prepare_threshold=PREPARE_THRESHOLD) as conn:
+        require_fit(conn, config.conninfo())
         _set_up(conn, config)
         yield conn
 
@@ -133,6 +136,7 @@ class Pool:
         self._pool: ConnectionPool[LimitedConnection] | None = None
         self._watch = ExhaustionWatch(config.exhaustion_threshold_percent)
         self._used = 0
+        self._unfit: Unfit | None = None  # why the last new connection was of no use
         self._lock = threading.Lock()
         self._last_use: WeakKeyDictionary[Connection[Any], float] = WeakKeyDictionary()
 
@@ -213,6 +217,8 @@ class Pool:
         try:
             conn = pool.getconn(timeout=timeout_s)
         except (PoolTimeout, PoolClosed) as error:
+            if self._unfit is not None:
+                raise Unfit(self._unfit.message) from error
             raise Outage(f"no connection to the database within {timeout_s:g} s", error) from error
         with self._lock:
             self._used += 1
@@ -229,6 +235,12 @@ class Pool:
         pool.putconn(conn)
 
     def _configure(self, conn: LimitedConnection) -> None:
+        try:
+            require_fit(conn, self.config.conninfo())
+        except Unfit as unfit:
+            self._unfit = unfit
+            raise
+        self._unfit = None
         _set_up(conn, self.config)
         conn.statement_timeout_ms = self.config.statement_timeout_ms
 

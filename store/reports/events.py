@@ -6,6 +6,7 @@ from psycopg import Connection
 
 from omninode_bridge.persistence.models import MAX_LIMIT
 from store.database.statements import statements_beside
+from store.reports.days import concerned
 from store.reports.lists import listed
 from store.reports.parameters import USUAL, Given, Terms, check_names, hours_of, limit_of, uuid_of
 
@@ -20,7 +21,8 @@ def session_events(conn: Connection[Any], given: Given, terms: Terms = USUAL) ->
     check_names(given, "session_id", "time_range_hours")
     session_id = uuid_of(given, "session_id")
     question = {"session_id": session_id, "within": hours_of(given), "rows_limit": MAX_LIMIT, **terms.bounds}
-    told = conn.execute(statement("session_events"), question).fetchone()
+    days = concerned(conn, "event_logs", statement("any_session_events"), question)
+    told = conn.execute(statement("session_events"), question | days, prepare=False).fetchone()
     total, types, duration_ms, timeline = told or (0, [], None, [])
     return {
         "session_id": str(session_id),
@@ -36,4 +38,4 @@ def events_with_error(conn: Connection[Any], given: Given, terms: Terms = USUAL)
     """Events of the last `time_range_hours` whose payload has a member `error`, newest first, at most `limit`."""
     check_names(given, "time_range_hours", "limit")
     question = {"within": hours_of(given), "rows_limit": limit_of(given), **terms.bounds}
-    return listed(conn, "events_with_error", question)
+    return listed(conn, "events_with_error", question, by_day=("event_logs", "any_events_with_error"))

@@ -11,6 +11,7 @@ from omninode_bridge.contract.enums import ENDED_STATES, EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.persistence.models import MAX_LIMIT
 from store.database.statements import statements_beside
+from store.reports.days import concerned
 from store.reports.parameters import USUAL, Given, Terms, check_names, limit_of, uuid_of
 from store.write.families import FAMILIES
 
@@ -94,7 +95,9 @@ def _lists(conn: Connection[Any], id_: UUID, workflow: Row | None, *, limit: int
     lists = _Lists()
     for position, traced in enumerate(_READ):
         share = {"bytes_limit": left // (len(_READ) - position)}
-        name, found = traced.title, conn.execute(traced.read, of | bounds | share).fetchone()
+        days = concerned(conn, traced.table, traced.any, of) if traced.any else {}
+        question = of | bounds | share | days
+        name, found = traced.title, conn.execute(traced.read, question, prepare=False if days else None).fetchone()
         lists.shown[name], lists.totals[name], *failed = found or ([], 0)
         lists.failed_steps += sum(failed)
         left -= len(orjson.dumps(lists.shown[name]))

@@ -21,15 +21,17 @@ def step_timing(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> di
 
     A step's time is what it said, else from its start to its completion; those that tell neither are only counted.
     """
-    return _items(conn, "step_timing", given, terms)
+    return _items(conn, "step_timing", given, terms, by_day=("workflow_steps", "any_step_timing"))
 
 
 def transition_failures(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
     """Moves to FAILED within `time_range_hours`, by the state that they came from, the most frequent first."""
-    return _items(conn, "transition_failures", given, terms)
+    return _items(conn, "transition_failures", given, terms, by_day=("fsm_transitions", "any_transition_failures"))
 
 
-def _items(conn: Connection[Any], name: str, given: Given, terms: Terms) -> dict[str, Any]:
+def _items(
+    conn: Connection[Any], name: str, given: Given, terms: Terms, *, by_day: tuple[str, str] | None = None
+) -> dict[str, Any]:
     check_names(given, "time_range_hours", "limit")
     question = {"within": hours_of(given), "rows_limit": limit_of(given), **terms.bounds}
-    return listed(conn, name, question)
+    return listed(conn, name, question, by_day=by_day)

@@ -80,12 +80,16 @@ class Traced:
     read   the statement, which gives (rows as a JSON array, how many there are, and perhaps how many failed)
            in: workflow_id (the row's id), ids (all that the workflow is called by), failed_limit,
                rows_limit, row_bytes and bytes_limit (of a row, of all, as text)
+           first_id and last_id (of the rows' ids), where `any` is given
     large  whether its rows carry much data: they are read last, and take what the others leave
+    any    of a table with days: the statement that says whether there are rows between two ids; `table` is its name
     """
 
     title: str
     read: LiteralString
     large: bool = False
+    table: str = ""
+    any: LiteralString = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from store.database.connection import connection
 from store.database.errors import Fate, fate_of
 from store.database.pool import lone_connection
 from worker.database import pool_config
+from worker.found import require_database
 from worker.settings import Settings
 
 Connection = Any  # psycopg stays in the store
@@ -34,6 +35,7 @@ def command_connection() -> Iterator[Connection]:
 def session_connection(settings: Settings, command: str) -> Iterator[Connection]:
     """One set up as the workers' are, to do their work by hand; what the database cannot do ends the command in one
     line."""
+    require_database(settings)
     try:
         with lone_connection(pool_config(settings, f"omninode-bridge-fleet {command}")) as conn:
             yield conn

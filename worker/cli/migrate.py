@@ -34,8 +34,15 @@ def down(revisions: int | None, yes: bool) -> None:
 
 @migrate.command()
 def status() -> None:
-    """Say which migrations have run."""
-    _show(migrations.status(_url()), none="there are no migrations")
+    """Say which migrations have run, and how what stands differs from what they build. Exit code 1: it does."""
+    found = migrations.look(_url())
+    if found.comparison.wrong:
+        for line in found.comparison.wrong:
+            click.echo(f"wrong  {line}")
+        raise migrations.MigrationError(found.comparison.line())
+    _show(found.revisions, none="there are no migrations")
+    for line in found.comparison.noted:
+        click.echo(f"note  {line}")
 
 
 def _url() -> str:

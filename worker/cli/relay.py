@@ -11,6 +11,7 @@ import click
 
 from worker.bus import open_bus
 from worker.database import breaker_config, pool_config
+from worker.found import require_database
 from worker.logs import configure
 from worker.relay.relay import FAILED_ROUNDS, Relay, RelayConfig
 from worker.settings import Settings
@@ -25,6 +26,7 @@ def relay_command(bus: str | None, name: str | None) -> None:
     settings = Settings.load(require=("database_url",), **given)
     with closing(open_bus(settings)) as opened:
         configure(level=settings.log_level, form=settings.log_format)
+        require_database(settings)
         config = relay_config(settings, name or f"{socket.gethostname()}-{os.getpid()}")
         relay = Relay(config, pool_config(settings, "omninode-bridge-fleet relay"), opened)
         for number in (signal.SIGTERM, signal.SIGINT):

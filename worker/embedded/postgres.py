@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from store.database.server import CLIENT
 from worker.embedded.data_dir import write_private
 from worker.embedded.launch import Launch
 from worker.embedded.leftover import outwait
@@ -24,6 +25,7 @@ OPTIONS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # paths of sockets are limited to 107 bytes, and loopback is enough
     "max_connections": "100",
+    "max_locks_per_transaction": "512",  # a statement over a year of days takes thousands (docs/deployment.md, Locks)
     "shared_buffers": "256MB",
     "synchronous_commit": "on",  # a confirmed operation survives a crash
     "max_wal_size": "2GB",
@@ -93,16 +95,16 @@ class EmbeddedPostgres:
 
     def check(self) -> None:
         """Ask it. Raises: psycopg.Error while it does not answer."""
-        with psycopg.connect(self.url("postgres"), connect_timeout=5) as connection:
+        with psycopg.connect(self.url("postgres"), connect_timeout=5, **CLIENT) as connection:
             connection.execute("select 1")
 
     def ensure_database(self, name: str = DATABASE) -> None:
         """Create the database when it is missing, with statement statistics where the server has them."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.url("postgres"), autocommit=True, **CLIENT) as connection:
             if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone() is None:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         if self._statistics():
-            with psycopg.connect(self.url(name), autocommit=True) as connection:
+            with psycopg.connect(self.url(name), autocommit=True, **CLIENT) as connection:
                 connection.execute("create extension if not exists pg_stat_statements")
 
     def _initialise(self) -> None:
@@ -140,6 +142,6 @@ class EmbeddedPostgres:
 def reach(url: str) -> None:
     """Connect once. Raises: FleetError when the database that a setting names does not answer."""
     try:
-        psycopg.connect(url, connect_timeout=5).close()
+        psycopg.connect(url, connect_timeout=5, **CLIENT).close()
     except psycopg.Error as error:
         raise FleetError(f"OMNINODE_DATABASE_URL: cannot connect: {error}") from error

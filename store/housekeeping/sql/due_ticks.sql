@@ -1,6 +1,7 @@
 -- due_ticks: the newest due tick of each schedule, and how it stands.   in: names, periods_s, offsets_s (seconds from midnight UTC), at
 -- out, in the order of the names: name, due_at, outcome (null: nobody has begun), seconds until the next is due
--- What was due before the schedule existed (a row with runs = 0, see migration 022) counts as done.
+-- What was due before the schedule existed (a row with runs = 0, see migration 022) counts as done, but not while
+-- that time lies ahead: the clock was wrong when the migration ran, and nothing is to wait for it.
 -- Ticks lie on a grid that begins with 1970, so that all who ask agree without knowing of each other.
 with clock as materialized (
   select extract(epoch from coalesce(%(at)s::timestamptz, clock_timestamp())) as now_s
@@ -12,6 +13,7 @@ with clock as materialized (
 select n.name, to_timestamp(n.due_s),
   coalesce(t.outcome, case when exists (
     select from schedule_ticks as began where began.name = n.name and began.due_at > to_timestamp(n.due_s) and began.runs = 0
+      and began.due_at <= to_timestamp(n.now_s)
   ) then 'done' end),
   (n.due_s + n.period_s - n.now_s)::double precision
 from newest as n

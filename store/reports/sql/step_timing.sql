@@ -1,5 +1,5 @@
 -- step_timing: how long completed steps took, by name and type, the slowest first; by idx_workflow_steps_created_at.
--- in:  within interval, rows_limit (groups)   out: one group a row (JSON), how many groups there are
+-- in:  within interval, first_id and last_id (of steps: days.py), rows_limit (groups)   out: one group a row (JSON), how many groups there are
 -- An end before its start tells no time.
 select jsonb_build_object(
   'step_name', step_name, 'step_type', step_type, 'avg_time_ms', round(avg(took_ms), 3), 'min_time_ms', min(took_ms),
@@ -12,6 +12,7 @@ from (
       as took_ms
   from workflow_steps
   where status = 'COMPLETED' and created_at > now() - %(within)s::interval
+    and id between %(first_id)s::uuid and %(last_id)s::uuid
 ) as completed
 group by step_name, step_type
 order by avg(took_ms) desc nulls last, step_name, step_type

@@ -74,5 +74,5 @@ FAMILY = Family(
     rows_of=_rows_of,
     fold=_fold,
     tables=(Table(name=TABLE, read=statement("fold_events")),),
-    traced=Traced(title="events", read=statement("trace_events")),
+    traced=Traced(title="events", read=statement("trace_events"), table=TABLE, any=statement("any_trace_events")),
 )

@@ -112,5 +112,10 @@ FAMILY = Family(
         Table(name=_STATES, key=("entity_type", "entity_id"), read=statement("fold_states"), row=_state_row),
     ),
     play=Play(started=_started, ended=_ended),
-    traced=Traced(title="transitions", read=statement("trace_transitions")),
+    traced=Traced(
+        title="transitions",
+        read=statement("trace_transitions"),
+        table=_TRANSITIONS,
+        any=statement("any_trace_transitions"),
+    ),
 )

@@ -86,6 +86,8 @@ FAMILY = Family(
     fold=_fold,
     tables=(Table(name=TABLE, read=statement("fold_steps"), owner=("workflow_id",), count=statement("count_steps")),),
     play=Play(stepped=_stepped),
-    traced=Traced(title="steps", read=statement("trace_steps"), large=True),
+    traced=Traced(
+        title="steps", read=statement("trace_steps"), large=True, table=TABLE, any=statement("any_trace_steps")
+    ),
     holds=Holds(rows="steps", when=statement("holding_steps")),
 )

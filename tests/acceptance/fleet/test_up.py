@@ -5,18 +5,21 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
 import redis
+from psycopg import sql
 
 from store.outbox import relays
 from store.write.apply import apply
 from tests.conftest import clean_environment, fleet, read_environment
 from tests.deadline import wait_until
 from tests.factories import publish_event, store_connection
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.acceptance
 
@@ -206,6 +209,48 @@ def test_a_fleet_without_a_bus_starts_no_relay_only_when_it_is_told_so(data_dir:
     assert kafka.returncode == 1
     assert "OMNINODE_BUS_URL: missing" in kafka.stderr
     assert not (data_dir / "postgres").exists(), "nothing was started before it was known"
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+def test_a_database_of_somebody_else_s_is_refused_in_one_line(
+    data_dir: Path, broker: str, postgres_servers: Mapping[str, PostgresServer], encoding: str
+) -> None:
+    server, name = postgres_servers["18"], f'Some "body\'s" %41 {encoding}'
+    made = sql.SQL("create database {} encoding {} template template0 lc_collate 'C' lc_ctype 'C'")
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(made.format(sql.Identifier(name), encoding))
+    url = server.url(quote(name, safe=""))
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute("create table dead_letters (id bigserial primary key, payload text)")
+        given = {"OMNINODE_DATABASE_URL": url, "OMNINODE_BROKER_URL": broker}
+        refused = fleet("up", "--data-dir", data_dir, "--workers", "1", "--no-flower", environment=given)
+    finally:
+        server.drop_database(name)
+    expected = {"UTF8": "constraint dead_letters_pkey is PRIMARY KEY (id), expected PRIMARY KEY (id, digest)"}
+    assert refused.returncode == 1
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("Error")]
+    assert expected.get(encoding, "the database's encoding is LATIN1, and the fleet needs UTF8") in line
+
+
+def test_a_database_whose_name_needs_quotes_is_used(
+    data_dir: Path, broker: str, postgres_servers: Mapping[str, PostgresServer]
+) -> None:
+    server, name = postgres_servers["18"], 'The "fleet\'s" own %41 d\u00e4tabase'
+    server.create_database(name)
+    url = server.url(quote(name, safe=""))
+    try:
+        given = {"OMNINODE_DATABASE_URL": url, "OMNINODE_BROKER_URL": broker}
+        started = fleet("up", "--detach", "--data-dir", data_dir, "--workers", "1", "--no-flower", environment=given)
+        assert started.returncode == 0, started.stdout + started.stderr
+        try:
+            known = read_environment(data_dir / "fleet.env")
+            assert known["OMNINODE_DATABASE_URL"] == url
+            assert fleet("status", environment=known).returncode == 0
+        finally:
+            fleet("down", "--data-dir", data_dir)
+    finally:
+        server.drop_database(name)
 
 
 def test_relays_and_consumers_on_a_bus_of_their_own(data_dir: Path, database: str, broker: str) -> None:

@@ -167,14 +167,14 @@ def test_two_at_once_wait_for_each_other(empty_database: str) -> None:
 
 def test_a_revision_that_fails_leaves_those_before_it_and_nothing_of_its_own(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        connection.execute("create table event_logs (stands_in_the_way integer)")
+        connection.execute("create type event_logs as enum ('stands in the way')")
     with pytest.raises(MigrationError, match="event_logs"):
         migrate.up(empty_database)
     applied = [revision.number for revision in migrate.status(empty_database) if revision.applied]
     assert applied == NUMBERS[: NUMBERS.index("012")]
     with psycopg.connect(empty_database, autocommit=True) as connection:
         assert connection.execute("select to_regclass('operations')").fetchone() == (None,)
-        connection.execute("drop table event_logs")
+        connection.execute("drop type event_logs")
     assert [revision.number for revision in migrate.up(empty_database)] == NUMBERS[NUMBERS.index("012") :]
     assert schema(empty_database) == KEPT
 

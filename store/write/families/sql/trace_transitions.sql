@@ -1,5 +1,5 @@
 -- trace_transitions: the moves of a workflow, the first one first; by idx_fsm_transitions_entity.
--- in:  ids uuid[] (what the workflow is known by), rows_limit, row_bytes and bytes_limit (of a row, of all, as text)
+-- in:  ids uuid[] (what the workflow is known by), first_id and last_id (of moves: days.py), rows_limit, row_bytes and bytes_limit (of a row, of all, as text)
 -- out: the first rows that fit (JSON array; see row_within), how many there are
 select coalesce(jsonb_agg(item order by place) filter (where bytes <= %(bytes_limit)s::bigint), '[]'), coalesce(max(there), 0)
 from (
@@ -10,6 +10,7 @@ from (
       select *, row_number() over (order by transition_at, id) as place, count(*) over () as there
       from fsm_transitions
       where entity_type = 'workflow_execution' and entity_id = any(%(ids)s::uuid[])
+        and id between %(first_id)s::uuid and %(last_id)s::uuid
     ) as move
     where place <= %(rows_limit)s::integer
   ) as shown

@@ -5,6 +5,9 @@
 --      value with the greatest clock; started_at is the earliest. Where a generic write has replaced metadata as a whole, the row
 --      has a clock "metadata" too, and a key has to be newer than that as well. Where a reported end takes the place of one
 --      that the fleet concluded (a state's clock from 2~ on, below 4), what was concluded beside it, without clocks, goes too.
+--      metadata, which grows key by key, has a bound: what would leave it with more than 1 MiB of text, and with more than before,
+--      fails with 22P02 and, in its message, what `refusal_message` tells (store/database/errors.py). What jsonb takes in
+--      memory is asked first: it costs nothing, and text of that size takes at least a tenth of it.
 --      stalled_at becomes null, but not while the workflow stays given up: FAILED by a policy.
 -- Both inserts go by correlation id, and the second waits for all of the first: two sorted passes that overlapped could wait for
 -- each other in a circle. The first has no conflict target, since both the primary key and the correlation id may stand
@@ -28,7 +31,10 @@ opened as materialized (
   select
     given.correlation_id, given.correlation_id, coalesce(clocks, '{}'), coalesce(current_state, 'PENDING'), started_at,
     coalesce(workflow_type, 'unknown'), coalesce(namespace, 'unknown'), completed_at, execution_time_ms, error_message,
-    coalesce(metadata, '{}'), stamp_id, file_hash, session_id, workflow_id, coalesce(workflow_steps, '[]'),
+    case when pg_column_size(metadata) > 100000 and octet_length(metadata::text) > 1048576
+      then to_jsonb(format('refused: metadata: the row would have more than %%s bytes', 1048576)::uuid)
+      else coalesce(metadata, '{}') end,
+    stamp_id, file_hash, session_id, workflow_id, coalesce(workflow_steps, '[]'),
     coalesce(workflow_steps_executed, 0), hash_generation_time_ms, intelligence_data, coalesce(input_data, '{}'),
     coalesce(output_data, '{}'), coalesce(error_info, '{}')
   from given
@@ -70,8 +76,14 @@ on conflict (correlation_id) do update set
         when won ? 'current_state' and (held.clocks ->> 'current_state') collate "C" between '2~' and '4'
           and not held.clocks ? 'error_message' then null
         else held.error_message end,
-      case when excluded.metadata = '{}' then held.metadata else held.metadata || coalesce(
-        (select jsonb_object_agg(key, value) from jsonb_each(excluded.metadata) where won ? ('metadata.' || key)), '{}') end,
+      case when excluded.metadata = '{}' then held.metadata else (
+        select case when pg_column_size(merged) > 100000
+            and octet_length(merged::text) > greatest(1048576, octet_length(held.metadata::text))
+          then to_jsonb(format('refused: metadata: the row would have more than %%s bytes', 1048576)::uuid) else merged end
+        from (
+          select held.metadata || coalesce(
+            (select jsonb_object_agg(key, value) from jsonb_each(excluded.metadata) where won ? ('metadata.' || key)), '{}')
+          offset 0) as whole (merged)) end,
       case when won ? 'stamp_id' then excluded.stamp_id else held.stamp_id end,
       case when won ? 'file_hash' then excluded.file_hash else held.file_hash end,
       case when won ? 'session_id' then excluded.session_id else held.session_id end,

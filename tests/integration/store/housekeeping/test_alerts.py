@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from store import status
 from store.database.instant import instant
-from store.housekeeping import alerts, partitions
+from store.housekeeping import alerts, partitions, schedules
 from store.housekeeping.alerts import Alert
 from store.housekeeping.retention import KeepTimes
 from store.housekeeping.schedules import Grid
@@ -109,3 +109,26 @@ def test_the_status_tells_of_late_schedules(conn: Connection[Any]) -> None:
     add_tick(conn, "a", AT - DAY, "done")
     seen = status.read(conn, keep=KeepTimes(operations=0), grids=[Grid("a", timedelta(minutes=1))])
     assert [(one.metric, one.about) for one in seen.alerts] == [("schedule_late", "a")]
+
+
+def test_a_tick_of_a_clock_that_was_ahead_hides_nothing(conn: Connection[Any]) -> None:
+    """The clock was three hours ahead for a while, and is right again: nothing has been done for an hour since."""
+    conn.execute("delete from schedule_ticks")
+    now = instant(conn)
+    for due_at in (now - timedelta(hours=1), now + timedelta(hours=3)):
+        add_tick(conn, "a", due_at, "done")
+    grids = [Grid("a", timedelta(minutes=1))]
+    found = alerts.read(conn, days_ahead=0, rows_limit=2, keep=KeepTimes(operations=0), grids=grids)
+    assert [(one.metric, one.about, one.value) for one in found] == [("schedule_late", "a", 3540)]
+    (latest,) = schedules.latest(conn, ["a"])
+    assert latest.due_at == now - timedelta(hours=1)
+    assert 3600 <= schedules.undone_s(conn, "a") < 7200
+
+
+def test_a_mark_of_a_clock_that_was_ahead_stops_no_schedule(conn: Connection[Any]) -> None:
+    """What a migration noted as the beginning lies ahead: nothing waits until the clock has come there again."""
+    conn.execute("delete from schedule_ticks")
+    add_tick(conn, "a", instant(conn) + timedelta(hours=3), "done")
+    conn.execute("update schedule_ticks set runs = 0")
+    (due,) = schedules.due(conn, [Grid("a", timedelta(minutes=1))])
+    assert due.outcome is None
