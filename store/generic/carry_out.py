@@ -10,7 +10,7 @@ Whatever comes in was sent by somebody: it is checked here, however it came.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -24,15 +24,16 @@ from omninode_bridge.contract.errors import OnexError, invalid
 from omninode_bridge.contract.names import operation_name
 from omninode_bridge.contract.wire import OWN_TIMES, content_digest, decode_operation
 from omninode_bridge.persistence.models import PERSIST_BLOCKS
-from store.database.errors import Fate, Outage, fate_of
+from store.database.errors import Fate, Outage, fate_of, outage_of
 from store.generic import queries, writes
 from store.generic.answers import ROW_BYTES
 from store.generic.requests import WRITE_TYPES, check_fields
 from store.generic.writes import Answer, Bounds
 from store.reports import reports
 from store.write import ledger
-from store.write.apply import apply, outage_of
+from store.write.apply import apply
 from store.write.batch import Limits
+from store.write.canary import takes_rows
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def carry_out(
     except Outage:
         raise
     except Exception as error:
-        refusal = _refusal_of(error, name, timeout_ms)
+        refusal = _refusal_of(error, name, timeout_ms, lambda: takes_rows(conn, limits))
         answer |= {"success": False, "error_message": refusal.message, "error_code": str(refusal.error_code)}
         answer |= {"rows_affected": 0, "result_data": None}
     return answer | {
@@ -138,20 +139,22 @@ def _report(conn: Connection[Any], name: str, request: Mapping[str, Any], bounds
     return Answer(0, result)
 
 
-def _refusal_of(error: Exception, name: str, timeout_ms: int) -> OnexError:
-    """What to answer for a failure. Raises Outage where the database is away."""
+def _refusal_of(error: Exception, name: str, timeout_ms: int, takes_rows: Callable[[], bool]) -> OnexError:
+    """What to answer for a failure. Raises Outage where the database is away, or takes no rows at all."""
     if isinstance(error, OnexError):
         return error
     if isinstance(error, QueryCanceled):
         return OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms")
-    if fate_of(error) in (Fate.OUTAGE, Fate.RUN_AGAIN):
+    if is_outage(error) or fate_of(error) is Fate.RUN_AGAIN:
+        raise outage_of(error) from error
+    if fate_of(error) is Fate.SUSPECT and not takes_rows():
         raise outage_of(error) from error
     logger.error("%s failed: %s", name, type(error).__name__, exc_info=error)
     if not isinstance(error, Error):
         return OnexError(EnumCoreErrorCode.INTERNAL_ERROR, f"{name}: a defect ({type(error).__name__})")
-    wrote = name in PERSIST_BLOCKS
+    wrote = name in PERSIST_BLOCKS or name in WRITE_TYPES
     code = EnumCoreErrorCode.DATABASE_OPERATION_ERROR if wrote else EnumCoreErrorCode.DATABASE_QUERY_ERROR
-    return OnexError(code, f"{name}: {type(error).__name__}")
+    return OnexError(code, f"{name}: the database failed at it while it takes others: {condition_of(error)}")
 
 
 def _correlation_id(request: Mapping[str, Any]) -> UUID | None:

@@ -27,10 +27,10 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from store.database.errors import Fate, fate_of
+from store.database.errors import Fate, fate_of, outage_of
 from store.database.statements import statements_beside
 from store.housekeeping.job import Aside, Batch, Job
-from store.write.apply import again, outage_of
+from store.write.apply import again
 
 statement = statements_beside(__file__)
 
@@ -191,7 +191,7 @@ class _Run:
             return Ran("known")
         except Exception as error:
             self._note_failure(error)
-            if fate_of(error) in (Fate.OUTAGE, Fate.RUN_AGAIN):
+            if fate_of(error) in (Fate.OUTAGE, Fate.LOST, Fate.RUN_AGAIN):
                 raise outage_of(error) from error
             raise
         return self._ran("done")
