@@ -10,10 +10,10 @@ from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.contract.operation import Operation, RecoverFsmStatesData
 from omninode_bridge.contract.outcome import Outcome
-from store.database.errors import Outage
+from store.database.errors import Lost, Outage
 from store.reports import recovery
 from tasks.engine import Engine
-from tasks.settle import DEFECT
+from tasks.settle import BROKE, DEFECT, FEW_BREAKS, persevere
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def _answer(
     max_bytes: int,
 ) -> Outcome:
     try:
-        found = engine.run(
+        found = persevere(
+            engine,
             lambda conn: recovery.recover(
                 conn,
                 within=timedelta(days=data.within_days) if data.within_days is not None else bounds.within,
@@ -65,8 +66,11 @@ def _answer(
                 timeout_s=left_s,
                 page=data.page,
                 max_bytes=max_bytes,
-            )
+            ),
+            breaks=FEW_BREAKS,
         )
+    except Lost:
+        return Outcome(operation.operation_id, "refused", EnumCoreErrorCode.DATABASE_QUERY_ERROR, BROKE)
     except Outage:
         raise
     except OnexError as error:

@@ -2,6 +2,7 @@
 
 outcomes of every operation   -> the task's result, then the acknowledgement
 the database is away          -> the message goes back to its queue; nothing is stored as a result
+some of it cannot be done yet -> tried again here for a while; see `persevere`
 a defect, for the whole batch -> tried again, a little later each time. If other batches passed meanwhile it is this
                                  one: its operations are kept as dead letters, `INTERNAL_ERROR`. If none did, the
                                  defect is the fleet's, and the message goes back to wait for a better one
@@ -9,8 +10,8 @@ a defect, for the whole batch -> tried again, a little later each time. If other
 
 import logging
 import time
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from celery.exceptions import Reject
 
@@ -19,13 +20,19 @@ from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import Item, encode_outcomes, refusal_of
-from store.database.errors import Outage
+from store.database.errors import HeldBack, Lost, Outage
 from store.write.apply import apply
+from store.write.progress import Progress
 from tasks.engine import Engine
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 DEFECT_DELAYS_S = (0.2, 1.0, 5.0)  # between tries after a defect; the sum stays far below the visibility timeout
+HELD_S = 60.0  # beyond the patience with a locked row (store/write/apply.py), and far below the visibility timeout
+FEW_BREAKS = 3  # that work may cost which somebody waits for
+BROKE = f"operation: the connection to the database broke over it {FEW_BREAKS} times"
+BREAKS = 40  # connections: to find the row of 500 that breaks them takes two for each halving
 DEFECT = "operation: a defect of the fleet; its log tells more"
 
 
@@ -50,6 +57,26 @@ def outcomes_of(engine: Engine, items: Sequence[Item], *, task_id: str, task_nam
     return outcomes
 
 
+def persevere(engine: Engine, work: Callable[[Any], T], *, breaks: int = BREAKS) -> T:
+    """Run work; again where the connection broke though the database answers, and where some of it was held back.
+
+    breaks  how many connections it may cost
+    Raises as `engine.run`: Lost when there were more, HeldBack when it took too long or the worker stops.
+    """
+    until = time.monotonic() + HELD_S
+    while True:
+        try:
+            return engine.run(work)
+        except Lost:
+            breaks -= 1
+            if breaks <= 0 or engine.stopping:
+                raise
+        except HeldBack as held:
+            if engine.stopping or time.monotonic() >= until:
+                raise
+            engine.wait(held.retry_after_s)
+
+
 def requeue(outage: Outage, **fields: Any) -> Reject:
     """What a task raises to leave its message in the broker; `fields` say in the log which one it was."""
     logger.warning("batch_returned", extra={"fields": fields | {"reason": outage.message}})
@@ -70,7 +97,7 @@ def _apply(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> lis
     settled_before = engine.settled_total
     for delay_s in DEFECT_DELAYS_S:
         try:
-            return engine.run(lambda conn: apply(conn, items, limits=engine.limits))
+            return _applied(engine, items)
         except Outage:
             raise
         except Exception:
@@ -81,10 +108,15 @@ def _apply(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> lis
     return _keep_all(engine, items, fields)
 
 
+def _applied(engine: Engine, items: Sequence[Item]) -> list[Outcome]:
+    progress = Progress(items, engine.suspects)
+    return persevere(engine, lambda conn: apply(conn, items, limits=engine.limits, progress=progress))
+
+
 def _keep_all(engine: Engine, items: Sequence[Item], fields: dict[str, Any]) -> list[Outcome]:
     refusals = [refusal_of(item, EnumCoreErrorCode.INTERNAL_ERROR, DEFECT) for item in items]
     try:
-        return engine.run(lambda conn: apply(conn, refusals, limits=engine.limits))
+        return _applied(engine, refusals)
     except Outage:
         raise
     except Exception:

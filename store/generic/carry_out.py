@@ -24,7 +24,7 @@ from omninode_bridge.contract.errors import OnexError, invalid
 from omninode_bridge.contract.names import operation_name
 from omninode_bridge.contract.wire import OWN_TIMES, content_digest, decode_operation
 from omninode_bridge.persistence.models import PERSIST_BLOCKS
-from store.database.errors import Fate, Outage, fate_of, outage_of
+from store.database.errors import Fate, HeldBack, Outage, condition_of, fate_of, is_outage, outage_of
 from store.generic import queries, writes
 from store.generic.answers import ROW_BYTES
 from store.generic.requests import WRITE_TYPES, check_fields
@@ -65,17 +65,23 @@ def carry_out(
     try:
         done = _dispatch(conn, name, request, operation_id, Bounds(limits, timeout_ms, max_bytes, row_bytes))
         answer |= {"rows_affected": done.rows_affected, "result_data": done.result_data}
-    except Outage:
-        raise
+    except Outage as outage:
+        if not isinstance(outage, HeldBack):
+            raise
+        message = f"{name}: it cannot be done now, though the database answers; nothing was written"
+        answer |= _failed(OnexError(EnumCoreErrorCode.TIMEOUT, message))
     except Exception as error:
-        refusal = _refusal_of(error, name, timeout_ms, lambda: takes_rows(conn, limits))
-        answer |= {"success": False, "error_message": refusal.message, "error_code": str(refusal.error_code)}
-        answer |= {"rows_affected": 0, "result_data": None}
+        answer |= _failed(_refusal_of(error, name, timeout_ms, lambda: takes_rows(conn, limits)))
     return answer | {
         "operation_type": name,
         "correlation_id": str(_correlation_id(request) or operation_id),
         "execution_time_ms": int((time.perf_counter() - started) * 1000),
     }
+
+
+def _failed(refusal: OnexError) -> dict[str, Any]:
+    told = {"success": False, "error_message": refusal.message, "error_code": str(refusal.error_code)}
+    return told | {"rows_affected": 0, "result_data": None}
 
 
 def _dispatch(

@@ -18,6 +18,7 @@ from store.database.guard import Guard
 from store.database.pool import Pool
 from store.outbox import outbox
 from store.write.apply import Limits
+from store.write.progress import Suspects
 from worker.process.publication import Publication
 from worker.process.published_feed import Feed
 from worker.process.rate import Rate
@@ -41,6 +42,7 @@ class Gate:
         self, *, pool: Pool, breaker: Breaker, limits: Limits, hold_s: float = HOLD_S, publish_wait_s: float = 0.0
     ) -> None:
         self.limits = limits
+        self.suspects = Suspects()
         self._guard = Guard(pool=pool, breaker=breaker)
         self._hold_s = hold_s
         self._publication = Publication(publish_wait_s)
