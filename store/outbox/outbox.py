@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -86,8 +86,8 @@ def _row(announcement: Announcement) -> dict[str, Any]:
     return announcement._asdict() | {"shard": shard_of(announcement.partition_key)}
 
 
-def statements_of(announcements: Sequence[Announcement]) -> list[tuple[str, dict[str, Any]]]:
-    """What is to be run to put events into the outbox: (statement, parameters), in this order.
+def statements_of(announcements: Sequence[Announcement]) -> list[tuple[LiteralString, dict[str, Any]]]:
+    """What is to be run to put events into the outbox: (text of a statement, parameters), in this order.
 
     They are to be the last of their transaction. Who waits for a shard here then wants nothing more, so nobody can wait
     in a circle; and the shards are held from before seq is taken until the commit.
@@ -97,16 +97,16 @@ def statements_of(announcements: Sequence[Announcement]) -> list[tuple[str, dict
         return []
     shards = sorted({shard_of(one.partition_key) for one in announcements})
     return [
-        ("lock_outbox", {"class": APPENDING, "shards": shards}),
-        ("append_outbox", {"rows": rows_text}),
-        ("nudge_outbox", {"channel": CHANNEL}),
+        (statement("lock_outbox"), {"class": APPENDING, "shards": shards}),
+        (statement("append_outbox"), {"rows": rows_text}),
+        (statement("nudge_outbox"), {"channel": CHANNEL}),
     ]
 
 
 def append(cursor: Connection[Any] | Cursor[Any], announcements: Sequence[Announcement]) -> None:
     """Put events into the outbox: the last thing that the caller's transaction does before its commit."""
-    for name, parameters in statements_of(announcements):
-        cursor.execute(statement(name), parameters)
+    for text, parameters in statements_of(announcements):
+        cursor.execute(text, parameters)
 
 
 def take_shards(conn: Connection[Any], wanted: Sequence[int]) -> list[int]:

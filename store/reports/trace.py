@@ -34,7 +34,12 @@ class _Lists:
 # In the order of an answer. They are read in another one: the small rows first, for what they leave of their share is
 # for the steps, which carry data.
 _NAMES = ("steps", "transitions", "stamps", "events")
-_READ = ("transitions", "stamps", "events", "steps")
+_READ = {
+    "transitions": "trace_transitions",
+    "stamps": "trace_stamps",
+    "events": "trace_events",
+    "steps": "trace_steps",
+}
 
 
 def trace_workflow(conn: Connection[Any], given: Given, terms: Terms = USUAL) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def trace_workflow(conn: Connection[Any], given: Given, terms: Terms = USUAL) ->
 
 
 def _workflow(conn: Connection[Any], id_: UUID, terms: Terms) -> tuple[Row | None, float | None]:
-    found = _found(conn, "correlation_id", id_, terms) or _found(conn, "id", id_, terms)
+    found = _found(conn, "workflow_by_correlation_id", id_, terms) or _found(conn, "workflow_by_id", id_, terms)
     if found is not None:
         return found
     question = {"id": id_, "rows_limit": MOST_NAMED}
@@ -71,12 +76,12 @@ def _workflow(conn: Connection[Any], id_: UUID, terms: Terms) -> tuple[Row | Non
     if len(same) > 1:
         told = f"correlation_id: several workflows have the workflow_id {id_}; ask for one of "
         raise OnexError(EnumCoreErrorCode.CONFLICT, told + ", ".join(map(str, same)))
-    return (same and _found(conn, "correlation_id", same[0], terms)) or (None, None)
+    return (same and _found(conn, "workflow_by_correlation_id", same[0], terms)) or (None, None)
 
 
-def _found(conn: Connection[Any], column: str, id_: UUID, terms: Terms) -> tuple[Row, float | None] | None:
+def _found(conn: Connection[Any], name: str, id_: UUID, terms: Terms) -> tuple[Row, float | None] | None:
     question = {"id": id_, "row_bytes": terms.max_bytes // 3}
-    return conn.execute(statement(f"report_workflow_by_{column}"), question).fetchone()
+    return conn.execute(statement(name), question).fetchone()
 
 
 def _has_ended(workflow: Row) -> bool:
@@ -90,9 +95,9 @@ def _lists(conn: Connection[Any], id_: UUID, workflow: Row | None, *, limit: int
     bounds = {"rows_limit": limit, **terms.bounds}
     left = terms.max_bytes - len(orjson.dumps(workflow))
     lists = _Lists()
-    for position, name in enumerate(_READ):
+    for position, (name, of_name) in enumerate(_READ.items()):
         share = {"bytes_limit": left // (len(_READ) - position)}
-        found = conn.execute(statement(f"report_trace_{name}"), of | bounds | share).fetchone()
+        found = conn.execute(statement(of_name), of | bounds | share).fetchone()
         lists.shown[name], lists.totals[name], *failed = found or ([], 0)
         lists.failed_steps += sum(failed)
         left -= len(orjson.dumps(lists.shown[name]))

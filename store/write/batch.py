@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
@@ -60,8 +60,8 @@ def write(conn: Connection[Any], batch: Sequence[Item], limits: Limits) -> list[
             batch, fresh=claimed.fresh, refused=claimed.refused, environment=limits.environment
         )
         appended = outbox.statements_of(announced)
-        for name, parameters in [*effects, *appended]:
-            cursor.execute(statement(name), parameters)
+        for text, parameters in [*effects, *appended]:
+            cursor.execute(text, parameters)
     return claimed.outcomes
 
 
@@ -88,8 +88,8 @@ def transaction(conn: Connection[Any]) -> Iterator[None]:
 
 def statements_of(
     fresh: Sequence[Item], refused: Sequence[Refusal], limits: Limits
-) -> list[tuple[str, dict[str, Any]]]:
-    """What is to be run for items whose ids are ours: (statement, parameters), in the order that all keep."""
+) -> list[tuple[LiteralString, dict[str, Any]]]:
+    """What is to be run for items whose ids are ours: (text of a statement, parameters), in the order that all keep."""
     kept = [*refused, *(item for item in fresh if isinstance(item, Refusal))]
     families: dict[str, list[Operation]] = defaultdict(list)
     for item in fresh:
@@ -110,7 +110,7 @@ def statements_of(
         ("keep_dead_letters", dead_letters.rows_of(kept)),
     )
     more = {"merge_nodes": limits.liveness.as_parameters()}
-    return [(name, {"rows": rows, **more.get(name, {})}) for name, rows in every if rows is not None]
+    return [(statement(name), {"rows": rows, **more.get(name, {})}) for name, rows in every if rows is not None]
 
 
 def _consumed(fresh: Sequence[Item], limits: Limits) -> list[tuple[Operation, EventData]]:

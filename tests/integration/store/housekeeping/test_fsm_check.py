@@ -256,7 +256,10 @@ def test_rebuilding_beside_writers_loses_and_doubles_nothing(database: str) -> N
             with store_connection(database) as conn:
                 while not stop.is_set():
                     conn.execute("update fsm_states set transition_count = 0 where entity_id = %s", [ids[0]])
-                    conn.execute("delete from fsm_states where entity_id = any(%s)", [ids[5:9]])
+                    with conn.transaction():  # in the order in which writers take them
+                        held = "select from fsm_states where entity_id = any(%s) order by entity_id for update"
+                        conn.execute(held, [ids[5:9]])
+                        conn.execute("delete from fsm_states where entity_id = any(%s)", [ids[5:9]])
                     list(fsm_check.rebuild(conn))
         except Exception as error:
             failures.append(error)
