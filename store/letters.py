@@ -97,8 +97,8 @@ def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, 
     The operation keeps its id and its first digest, so a late delivery of the original answers "duplicate"; only a
     CONFLICT, whose id belongs to another operation, gets a derived id. An event that the bus refused goes into the
     outbox again, under its id and to its topic, behind everything of its shard. Returns the id.
-    Raises OnexError VALIDATION_ERROR, FUTURE, POISON when it still cannot be applied, CONFLICT when the letter is no longer
-    open: then everything stays as it was.
+    Raises OnexError VALIDATION_ERROR, FUTURE, POISON when it still cannot be applied, CONFLICT when the letter is no
+    longer open: then everything stays as it was.
     """
     if letter.form == "event":
         return _send_again(conn, letter, letter.payload if payload is None else payload)

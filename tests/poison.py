@@ -18,13 +18,12 @@ def spoil(conn: Conn, table: str, what: str, *, column: str, always: bool = Fals
     condition = "true" if always else f"new.{column}::text like '%{MARK}%'"
     conn.execute(
         f"create or replace function spoil_{table}() returns trigger language plpgsql as $$ declare mark text := "
-        f"new.{column}::text; begin if {condition} then {what}; end if; return new; end $$"  # type: ignore[arg-type]
+        f"new.{column}::text; begin if {condition} then {what}; end if; return new; end $$"
     )
     conn.execute(
-        f"create trigger spoil before insert or update on {table} "  # type: ignore[arg-type]
-        f"for each row execute function spoil_{table}()"
+        f"create trigger spoil before insert or update on {table} for each row execute function spoil_{table}()"
     )
 
 
 def heal(conn: Conn, table: str) -> None:
-    conn.execute(f"drop trigger spoil on {table}")  # type: ignore[arg-type]
+    conn.execute(f"drop trigger spoil on {table}")

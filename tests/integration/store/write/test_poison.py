@@ -143,14 +143,14 @@ def test_a_schema_that_is_not_there_is_an_outage(conn: Conn, gone: Any) -> None:
 @contextmanager
 def worker_role(conn: Conn) -> Iterator[None]:
     role = f"worker_{uuid4().hex[:8]}"
-    conn.execute(f"create role {role}")  # type: ignore[arg-type]
-    conn.execute(f"grant select, insert, update, delete on all tables in schema public to {role}")  # type: ignore[arg-type]
-    conn.execute(f"grant usage on all sequences in schema public to {role}")  # type: ignore[arg-type]
-    conn.execute(f"revoke all on node_registrations from {role}")  # type: ignore[arg-type]
-    conn.execute(f"set role {role}")  # type: ignore[arg-type]
+    conn.execute(f"create role {role}")
+    conn.execute(f"grant select, insert, update, delete on all tables in schema public to {role}")
+    conn.execute(f"grant usage on all sequences in schema public to {role}")
+    conn.execute(f"revoke all on node_registrations from {role}")
+    conn.execute(f"set role {role}")
     yield
     conn.execute("reset role")
-    conn.execute(f"drop owned by {role}; drop role {role}")  # type: ignore[arg-type]
+    conn.execute(f"drop owned by {role}; drop role {role}")
 
 
 @contextmanager
@@ -301,7 +301,7 @@ def test_a_connection_that_breaks_once_costs_nothing(conn: Conn, database_any: s
     assert count(conn, "operation_attempts") == 0
 
 
-# ---- the ledger, the dead letters and the outbox fail at one row too ---------------------------------------------------
+# ---- the ledger, the dead letters and the outbox fail at one row too -------------------------------------------------
 
 
 def test_a_row_that_the_ledger_cannot_take_is_a_dead_letter_nevertheless(conn: Conn) -> None:
@@ -309,7 +309,7 @@ def test_a_row_that_the_ledger_cannot_take_is_a_dead_letter_nevertheless(conn: C
     conn.execute(
         "create function spoil_one() returns trigger language plpgsql as $$ begin "
         f"if new.operation_id = '{poison.operation_id}' then raise exception using errcode = 'XX000'; end if; "
-        "return new; end $$"  # type: ignore[arg-type]
+        "return new; end $$"
     )
     conn.execute("create trigger spoil before insert on operations for each row execute function spoil_one()")
     batch = [step(), poison, step()]
@@ -337,7 +337,7 @@ def test_an_intent_whose_event_the_outbox_cannot_take_is_set_aside(conn: Conn) -
     assert count(conn, "event_logs") == 3, "the event, the announcement of what was summed, and the failure's"
 
 
-# ---- what cannot be encoded --------------------------------------------------------------------------------------------
+# ---- what cannot be encoded ------------------------------------------------------------------------------------------
 
 
 def test_what_the_connection_cannot_encode_is_refused_alone(conn: Conn) -> None:
@@ -361,7 +361,7 @@ def test_a_lone_surrogate_that_got_past_is_refused_alone(conn: Conn, alone: bool
     assert json.loads(payload)["data"]["step_name"] == "a\ud800"
 
 
-# ---- and back again ----------------------------------------------------------------------------------------------------
+# ---- and back again --------------------------------------------------------------------------------------------------
 
 
 def test_a_poison_letter_is_retried_as_it_is_and_repaired_and_begins_anew(conn: Conn) -> None:
