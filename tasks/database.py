@@ -29,7 +29,7 @@ from store.database.health import health
 from store.generic import carry_out
 from store.write import ledger
 from tasks.engine import Engine
-from tasks.settle import BROKE, DEFECT, FEW_BREAKS, only, persevere, requeue
+from tasks.settle import BROKE, DEFECT, ENDED_WORKERS, FEW_BREAKS, only, persevere, requeue
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -120,6 +120,8 @@ class _Message:
         if not isinstance(data, DatabaseOperationData):
             code, message = (item.code, item.message) if isinstance(item, Refusal) else (None, None)
             return Outcome(item.operation_id, "refused", code, message)
+        if self.engine.deaths(self.task_id):
+            return Outcome(item.operation_id, "refused", EnumCoreErrorCode.POISON, ENDED_WORKERS)
         try:
             found = self._found(data.request, item.operation_id, share=share)
         except Lost:

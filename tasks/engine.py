@@ -42,6 +42,10 @@ class Engine(Protocol):
         """Count operations whose outcome is committed."""
         ...
 
+    def deaths(self, task_id: str) -> int:
+        """How many workers ended over this message, where it is known to be the reason; else 0."""
+        ...
+
     def wait(self, seconds: float) -> None:
         """Wait, but not longer than the worker lives."""
         ...

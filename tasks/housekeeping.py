@@ -60,6 +60,9 @@ def _register(app: Celery, engine: Engine, chore: Chore, *, slice_s: float) -> N
     def keep_house(task: Any, due_at: Any = None) -> str | None:
         """How the run ended, as a word; None when it did not."""
         fields = {"schedule": chore.schedule, "due_at": quoted(due_at)}
+        if engine.deaths(task.request.id):
+            logger.error("tick_ends_workers", extra={"fields": fields})
+            return None
         ran = _run(engine, chore, due_at, ran_by=str(task.request.hostname), slice_s=slice_s, fields=fields)
         if ran is not None and ran.outcome == "unfinished":
             _send_again(app, chore, due_at, fields)

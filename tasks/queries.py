@@ -26,7 +26,8 @@ def register(app: Celery, engine: Engine, *, max_bytes: int) -> None:
     def answer_queries(self: Any, operations: str) -> dict[str, Any]:
         items = only(decode_batch(operations, task_id=self.request.id), (AnswerQueryData.OPERATION_TYPE,))
         try:
-            answered = [_answered(engine, item, max_bytes) for item in items]
+            ends_workers = engine.deaths(self.request.id) > 0  # `settle` refuses it then
+            answered = items if ends_workers else [_answered(engine, item, max_bytes) for item in items]
         except Outage as outage:
             raise requeue(outage, task_id=self.request.id, task_name=self.name, operations=len(items)) from None
         return settle(engine, answered, task_id=self.request.id, task_name=self.name)

@@ -8,6 +8,7 @@ a defect, for the whole batch -> tried again, a little later each time. If other
                                  defect is the fleet's, and the message goes back to wait for a better one
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,10 +17,11 @@ from typing import Any, TypeVar
 from celery.exceptions import Reject
 
 from omninode_bridge.contract.call_log import performance
+from omninode_bridge.contract.clock import TIMELESS, derived_uuid7
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.outcome import Outcome
-from omninode_bridge.contract.refusal import Refusal
-from omninode_bridge.contract.wire import Item, encode_outcomes, refusal_of
+from omninode_bridge.contract.refusal import Refusal, cut_payload
+from omninode_bridge.contract.wire import Item, content_digest, encode_outcomes, refusal_of
 from store.database.errors import HeldBack, Lost, Outage
 from store.write.apply import apply
 from store.write.progress import Progress
@@ -32,6 +34,7 @@ DEFECT_DELAYS_S = (0.2, 1.0, 5.0)  # between tries after a defect; the sum stays
 HELD_S = 60.0  # beyond the patience with a locked row (store/write/apply.py), and far below the visibility timeout
 FEW_BREAKS = 3  # that work may cost which somebody waits for
 BROKE = f"operation: the connection to the database broke over it {FEW_BREAKS} times"
+ENDED_WORKERS = "operation: its message was under way in one worker after another when they ended"
 BREAKS = 40  # connections: to find the row of 500 that breaks them takes two for each halving
 DEFECT = "operation: a defect of the fleet; its log tells more"
 
@@ -47,6 +50,8 @@ def settle(engine: Engine, items: Sequence[Item], *, task_id: str, task_name: st
 def outcomes_of(engine: Engine, items: Sequence[Item], *, task_id: str, task_name: str) -> list[Outcome]:
     """Apply the operations: one outcome each, in order. Raises as `settle`."""
     started = time.perf_counter()
+    if engine.deaths(task_id):
+        items = [refusal_of(item, EnumCoreErrorCode.POISON, ENDED_WORKERS) for item in items]
     fields = {"task_id": task_id, "task_name": task_name, **_correlation(items)}
     try:
         outcomes = _apply(engine, items, fields)
@@ -55,6 +60,21 @@ def outcomes_of(engine: Engine, items: Sequence[Item], *, task_id: str, task_nam
     engine.settled(len(outcomes))
     _log_settled(outcomes, fields, took_ms=(time.perf_counter() - started) * 1000)
     return outcomes
+
+
+def settle_unread(engine: Engine, given: object, *, task_id: str, task_name: str) -> dict[str, Any]:
+    """Keep a message's arguments as they came, as one dead letter: whoever read them ended. As `settle` otherwise."""
+    payload = cut_payload(json.dumps(given, default=str))
+    refusal = Refusal(
+        operation_id=derived_uuid7(TIMELESS, task_id.encode()),
+        digest=content_digest(payload),
+        code=EnumCoreErrorCode.POISON,
+        message=ENDED_WORKERS,
+        payload=payload,
+        form="operation",
+        source=task_name,
+    )
+    return settle(engine, [refusal], task_id=task_id, task_name=task_name)
 
 
 def persevere(engine: Engine, work: Callable[[Any], T], *, breaks: int = BREAKS) -> T:

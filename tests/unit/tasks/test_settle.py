@@ -35,6 +35,9 @@ class FakeEngine:
     def state(self) -> dict[str, Any]:
         return {}
 
+    def deaths(self, task_id: str) -> int:
+        return 0
+
     def settled(self, operations: int) -> None:
         self.settled_total += operations
 
