@@ -24,12 +24,12 @@ from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import Item, decode_batch, decode_items, encode_outcomes
 from omninode_bridge.persistence.health import HEALTH_OPERATION
-from store.database.errors import Lost, Outage
+from store.database.errors import HeldBack, Lost, Outage
 from store.database.health import health
 from store.generic import carry_out
 from store.write import ledger
 from tasks.engine import Engine
-from tasks.settle import BROKE, DEFECT, ENDED_WORKERS, FEW_BREAKS, only, persevere, requeue
+from tasks.settle import BRIEFLY_HELD_S, BROKE, DEFECT, ENDED_WORKERS, FEW_BREAKS, only, persevere, requeue
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -126,6 +126,8 @@ class _Message:
             found = self._found(data.request, item.operation_id, share=share)
         except Lost:
             return Outcome(item.operation_id, "refused", EnumCoreErrorCode.DATABASE_OPERATION_ERROR, BROKE)
+        except HeldBack as held:
+            return Outcome(item.operation_id, "refused", EnumCoreErrorCode.DATABASE_OPERATION_ERROR, held.message)
         except Outage:
             raise
         except Exception:
@@ -155,6 +157,7 @@ class _Message:
                 row_bytes=share,
             ),
             breaks=FEW_BREAKS,
+            held_s=BRIEFLY_HELD_S,
         )
 
     def _own_id(self) -> UUID:

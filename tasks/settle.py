@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 DEFECT_DELAYS_S = (0.2, 1.0, 5.0)  # between tries after a defect; the sum stays far below the visibility timeout
 HELD_S = 60.0  # beyond the patience with a locked row (store/write/apply.py), and far below the visibility timeout
+BRIEFLY_HELD_S = 3.0  # what somebody waits for
 FEW_BREAKS = 3  # that work may cost which somebody waits for
 BROKE = f"operation: the connection to the database broke over it {FEW_BREAKS} times"
 ENDED_WORKERS = "operation: its message was under way in one worker after another when they ended"
@@ -77,13 +78,14 @@ def settle_unread(engine: Engine, given: object, *, task_id: str, task_name: str
     return settle(engine, [refusal], task_id=task_id, task_name=task_name)
 
 
-def persevere(engine: Engine, work: Callable[[Any], T], *, breaks: int = BREAKS) -> T:
+def persevere(engine: Engine, work: Callable[[Any], T], *, breaks: int = BREAKS, held_s: float = HELD_S) -> T:
     """Run work; again where the connection broke though the database answers, and where some of it was held back.
 
     breaks  how many connections it may cost
+    held_s  how long it may be held back
     Raises as `engine.run`: Lost when there were more, HeldBack when it took too long or the worker stops.
     """
-    until = time.monotonic() + HELD_S
+    until = time.monotonic() + held_s
     while True:
         try:
             return engine.run(work)

@@ -87,6 +87,8 @@ def outage_of(error: Exception) -> Outage:
     """The outage that a failure of the database is, in words of ours."""
     if isinstance(error, Outage):
         return error
+    if fate_of(error) is Fate.LOST:
+        return Lost(f"the connection broke: {type(error).__name__}", original_error=error)
     return Outage(f"the database is away or not ready: {type(error).__name__}", original_error=error)
 
 
@@ -98,6 +100,11 @@ def is_outage(error: BaseException) -> bool:
 def is_canceled(error: BaseException) -> bool:
     """Whether a statement took longer than it may."""
     return isinstance(error, psycopg.Error) and error.sqlstate == _CANCELED
+
+
+def is_about_schema(error: BaseException) -> bool:
+    """Whether a table, a column, a constraint or a grant is missing."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("42")
 
 
 def is_lock_timeout(error: BaseException) -> bool:

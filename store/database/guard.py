@@ -59,7 +59,7 @@ class Guard:
             if self._is_about_work(error):
                 self._note(lambda now: self._breaker.released(ticket, now))
                 if fate_of(error) is Fate.LOST:
-                    raise Lost(f"the connection broke: {type(error).__name__}", error) from error
+                    raise outage_of(error) from error
                 raise
             self._note(lambda now: self._breaker.failed(ticket, now))
             outage = outage_of(error)
@@ -78,7 +78,7 @@ class Guard:
             return True
         if isinstance(error, Lost) or fate_of(error) is Fate.LOST:
             return self.pool.probe()
-        return fate_of(error) is not Fate.OUTAGE
+        return fate_of(error) not in (Fate.OUTAGE, Fate.SUSPECT)  # who cannot tell the two apart waits for both
 
     def probe(self) -> None:
         """Ask the database whether it is back, if that is due; and let time do what it does to the breaker."""

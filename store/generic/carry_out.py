@@ -11,6 +11,7 @@ Whatever comes in was sent by somebody: it is checked here, however it came.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from omninode_bridge.contract.errors import OnexError, invalid
 from omninode_bridge.contract.names import operation_name
 from omninode_bridge.contract.wire import OWN_TIMES, content_digest, decode_operation
 from omninode_bridge.persistence.models import PERSIST_BLOCKS
-from store.database.errors import Fate, HeldBack, Outage, condition_of, fate_of, is_outage, outage_of
+from store.database.errors import Fate, HeldBack, Outage, condition_of, fate_of, is_about_schema, is_outage, outage_of
 from store.generic import queries, writes
 from store.generic.answers import ROW_BYTES
 from store.generic.requests import WRITE_TYPES, check_fields
@@ -33,7 +34,7 @@ from store.reports import reports
 from store.write import ledger
 from store.write.apply import apply
 from store.write.batch import Limits
-from store.write.canary import takes_rows
+from store.write.canary import demand_rows
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def carry_out(
         message = f"{name}: it cannot be done now, though the database answers; nothing was written"
         answer |= _failed(OnexError(EnumCoreErrorCode.TIMEOUT, message))
     except Exception as error:
-        answer |= _failed(_refusal_of(error, name, timeout_ms, lambda: takes_rows(conn, limits)))
+        answer |= _failed(_refusal_of(error, name, timeout_ms, partial(demand_rows, conn, error, limits)))
     return answer | {
         "operation_type": name,
         "correlation_id": str(_correlation_id(request) or operation_id),
@@ -145,22 +146,25 @@ def _report(conn: Connection[Any], name: str, request: Mapping[str, Any], bounds
     return Answer(0, result)
 
 
-def _refusal_of(error: Exception, name: str, timeout_ms: int, takes_rows: Callable[[], bool]) -> OnexError:
-    """What to answer for a failure. Raises Outage where the database is away, or takes no rows at all."""
+def _refusal_of(error: Exception, name: str, timeout_ms: int, demand_rows: Callable[[], None]) -> OnexError:
+    """What to answer for a failure. Raises Outage where the database is away, or takes no rows at all; HeldBack where a
+    table lacks something: a migration that has not run, a grant."""
     if isinstance(error, OnexError):
         return error
     if isinstance(error, QueryCanceled):
         return OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms")
     if is_outage(error) or fate_of(error) is Fate.RUN_AGAIN:
         raise outage_of(error) from error
-    if fate_of(error) is Fate.SUSPECT and not takes_rows():
-        raise outage_of(error) from error
+    if fate_of(error) is Fate.SUSPECT:
+        demand_rows()
+        if is_about_schema(error):
+            raise HeldBack(f"{name}: {condition_of(error)}", original_error=error) from error
     logger.error("%s failed: %s", name, type(error).__name__, exc_info=error)
     if not isinstance(error, Error):
         return OnexError(EnumCoreErrorCode.INTERNAL_ERROR, f"{name}: a defect ({type(error).__name__})")
     wrote = name in PERSIST_BLOCKS or name in WRITE_TYPES
     code = EnumCoreErrorCode.DATABASE_OPERATION_ERROR if wrote else EnumCoreErrorCode.DATABASE_QUERY_ERROR
-    return OnexError(code, f"{name}: the database failed at it while it takes others: {condition_of(error)}")
+    return OnexError(code, f"{name}: {type(error).__name__}")
 
 
 def _correlation_id(request: Mapping[str, Any]) -> UUID | None:

@@ -21,7 +21,7 @@ from omninode_bridge.contract.values import MAX_BATCH_BYTES
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, takes_null
 from omninode_bridge.persistence.models import MAX_LIMIT, MAX_OFFSET
 from store.database.bounded_read import reading, told
-from store.database.errors import Fate, fate_of, outage_of
+from store.database.errors import Fate, fate_of
 from store.database.errors import condition_of as what_was_said
 from store.database.session import limit_of
 from store.generic.answers import ROW_BYTES, fitting, rows_of, size_of
@@ -31,7 +31,7 @@ from store.generic.filters import conditions as conditions
 from store.generic.pages import Order, Part, Position, parts, position, token, whole
 from store.outbox.announcements import AnsweredQueryData
 from store.write.batch import Limits
-from store.write.canary import takes_rows
+from store.write.canary import demand_rows
 
 MAX_ROWS = MAX_LIMIT  # also what is answered when no limit is named
 TOO_LARGE = "limit: the answer has more than {} bytes, and no more are sent; ask for fewer rows"
@@ -149,8 +149,7 @@ def answer(
     except Exception as error:
         if fate_of(error) is not Fate.SUSPECT:
             raise
-        if not takes_rows(conn, Limits()):
-            raise outage_of(error) from error
+        demand_rows(conn, error, Limits())
         return _failed(data, f"the database failed at the query while it takes others: {what_was_said(error)}")
     took_ms = round((clock() - started) * 1000, 3)
     told = {"success": True, "rows": rows, "rows_affected": len(rows), "execution_time_ms": took_ms}

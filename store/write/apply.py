@@ -30,7 +30,6 @@ from omninode_bridge.contract.wire import Item, refusal_of
 from store.database.errors import (
     Fate,
     HeldBack,
-    Lost,
     condition_of,
     fate_of,
     is_canceled,
@@ -134,7 +133,7 @@ class _Applying:
                 raise outage_of(error) from error
             if fate is Fate.LOST:
                 progress.broke(part, error)
-                raise Lost(f"the connection broke: {type(error).__name__}", error) from error
+                raise outage_of(error) from error
             if fate in (Fate.SUSPECT, Fate.RUN_AGAIN):
                 self._suspect(part, error)
             elif len(part) > 1:

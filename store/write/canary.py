@@ -29,14 +29,14 @@ from omninode_bridge.contract.operation import (
 )
 from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.wire import Item
-from store.database.errors import Fate, fate_of, is_outage, outage_of
+from store.database.errors import Fate, Outage, fate_of, is_outage, outage_of
 from store.database.statements import statements_beside
 from store.write.batch import Limits, write
 
 statement = statements_beside(__file__)
 
 NAMESPACE = "canary"
-TRIAL_MS = 1000  # for each statement of one row that nobody else wants
+TRIAL_MS = 500  # for each statement of one row that nobody else wants
 _MOVE = {"entity_type": "canary", "transition_event": "canary", "to_state": "PENDING"}
 REFUSED = "refusal"  # the kind of what is kept as a dead letter
 
@@ -100,14 +100,16 @@ class Canaries:
                 write(self._conn, [item], self._limits)
         except Exception as error:
             if is_outage(error):
-                raise outage_of(error) from error
+                raise Outage(f"the database is away: {type(error).__name__}", original_error=error) from error
             return fate_of(error) not in (Fate.SUSPECT, Fate.RUN_AGAIN)
         return True
 
 
-def takes_rows(conn: Connection[Any], limits: Limits) -> bool:
-    """Whether the database takes any row now. Raises Outage when it is away."""
-    return Canaries(conn, limits).take_any(())
+def demand_rows(conn: Connection[Any], error: Exception, limits: Limits) -> None:
+    """Raises the outage that `error` is part of, when the database takes no row of any kind; else it is about what
+    met it."""
+    if not Canaries(conn, limits).take_any(()):
+        raise outage_of(error) from error
 
 
 def limit_trial(conn: Connection[Any], *, statement_ms: int, lock_ms: int) -> None:
