@@ -16,7 +16,7 @@ from celery import Celery
 
 from omninode_bridge.client.broker import HOUSEKEEPING_QUEUE
 from omninode_bridge.contract.errors import quoted
-from store.database.errors import Outage
+from store.database.errors import HeldBack, Outage
 from store.database.pool import Conn
 from store.housekeeping import schedules
 from store.housekeeping.job import Job
@@ -85,6 +85,9 @@ def _run(
             return ran, schedules.undone_s(conn, chore.schedule) if ran.outcome == "busy" else 0.0
 
         ran, undone_s = engine.run(work)
+    except HeldBack as held:
+        logger.error("tick_failed", extra={"fields": fields | {"reason": held.message}})
+        return None
     except Outage as outage:
         logger.warning("tick_put_off", extra={"fields": fields | {"reason": outage.message}})
         return None

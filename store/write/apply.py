@@ -111,6 +111,8 @@ class _Applying:
                 self._try(progress.parts[0])
             if progress.alone:
                 self._judge()
+        if progress.whole is not None:
+            return progress.whole
         if progress.defects and not progress.outcomes:
             raise next(iter(progress.defects.values()))
         for position, defect in sorted(progress.defects.items()):

@@ -39,6 +39,7 @@ class Suspects:
 class Progress:
     """Of one batch; whoever calls `apply` again with it goes on where that one stopped.
 
+    whole     the outcomes of a batch that was committed as one
     outcomes  by position
     parts     what is to be tried, each in a transaction of its own, in this order
     alone     what failed by itself since it was last judged, with what was said of it
@@ -56,6 +57,7 @@ class Progress:
         self.alone: dict[int, Exception] = {}
         self.defects: dict[int, BaseException] = {}
         self.taken: set[str] = set()
+        self.whole: list[Outcome] | None = None
         self.singling = False
         self.slow = False
         self._broke: set[tuple[int, ...]] = set()
@@ -72,11 +74,15 @@ class Progress:
         self.parts.extendleft(reversed([*([others] if others else []), *([n] for n in alone)]))
         return bool(alone)
 
-    def settled(self, part: Part, outcomes: Sequence[Outcome]) -> None:
+    def settled(self, part: Part, outcomes: list[Outcome]) -> None:
         """The part in front was committed."""
         self.parts.popleft()
+        if len(part) == len(self.items):
+            self.whole = outcomes
+            return
         for position, outcome in zip(part, outcomes, strict=True):
             self.outcomes[position] = outcome
+            self.suspects.discard(outcome.operation_id)
             if self.singling and outcome.status == "applied":
                 self.taken.add(kind_of(self.items[position]))
 

@@ -10,7 +10,7 @@ guilty one ends that worker too. What a worker had only fetched was never begun,
 notes back first. After `DEATHS` deaths, two of them alone, the message is set aside (tasks/settle.py), unread if it is
 reading that does it (task_summary.py); its note stays, for other copies of it.
 
-One round trip to the broker for each message; what is settled is told with the next one. Where the notes cannot be
+One command to the broker for each message; notes of what is settled are removed many at a time. Where they cannot be
 written, work goes on without them.
 """
 
@@ -33,6 +33,7 @@ ALONE_DEATHS = 2  # of these: the first death of all accuses whatever was under 
 NOTE_S = 24 * 3600  # a message that does not come again within it is forgotten
 ALIVE_S = 30
 REFRESH_S = 10.0
+MANY_SETTLED = 500  # tasks: then their notes are removed, at the latest with the next sign of life
 ALONE = "!"
 
 
@@ -125,15 +126,12 @@ class BegunTasks:
     def _begin(self, key: str) -> tuple[str, list[str]]:
         """Note that the task is begun. Returns what was noted before, and which of these notes are of dead workers:
         with any, this one is taken back, since the task is not begun yet."""
-
-        def note(pipe: Any) -> None:
-            self._forget_settled(pipe)
-            pipe.set(key, self._token, ex=NOTE_S, get=True)
-
         with self._lock:
             self._under_way[key] = ""
-        found = self._try(note)
-        before = _text(found[-1]) if found else ""
+            many = len(self._settled) >= MANY_SETTLED
+        before = _text(self._ask(lambda client: client.set(key, self._token, ex=NOTE_S, get=True)))
+        if many:
+            self._try(self._forget_settled)
         if not before:
             return "", []
         dead = self._dead(before.split())
@@ -166,14 +164,11 @@ class BegunTasks:
         if not others:
             return []
         keys = [self._key("worker", token.removesuffix(ALONE)) for token in others]
-        found = self._try(lambda pipe: pipe.mget(keys))
-        if not found:
+        signs = self._ask(lambda client: client.mget(keys))
+        if signs is None:
             return []
-        return [
-            token
-            for token, sign in zip(others, found[-1], strict=True)
-            if sign is None or _is_gone(token, here=self._token)
-        ]
+        found = zip(others, signs, strict=True)
+        return [token for token, sign in found if sign is None or _is_gone(token, here=self._token)]
 
     def _live(self) -> None:
         while not self._stop.is_set():
@@ -191,21 +186,29 @@ class BegunTasks:
         if settled:
             pipe.unlink(*settled)
 
-    def _try(self, fill: Callable[[Any], Any]) -> list[Any]:
-        """Send what `fill` puts into a pipeline; the answers, or none where that does not work."""
-        if self._client is None:
-            return []
-        try:
-            with self._client().pipeline(transaction=False) as pipe:
+    def _try(self, fill: Callable[[Any], Any]) -> None:
+        """Send what `fill` puts into a pipeline."""
+
+        def send(client: Any) -> None:
+            with client.pipeline(transaction=False) as pipe:
                 fill(pipe)
-                answers: list[Any] = pipe.execute() if len(pipe) else []
+                pipe.execute()
+
+        self._ask(send)
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """The answer; None where there is none, or nobody to ask."""
+        if self._client is None:
+            return None
+        try:
+            answer = question(self._client())
         except Exception as error:
             if self._noting:
                 self._noting = False
                 logger.warning("begun_tasks_not_noted", extra={"fields": {"reason": type(error).__name__}})
-            return []
+            return None
         self._noting = True
-        return answers
+        return answer
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}{kind}:{name}"

@@ -13,7 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
-from omninode_bridge import FleetClient
+from omninode_bridge import FleetClient, Handle
 from omninode_bridge.contract.clock import uuid7
 from omninode_bridge.contract.wire import encode, encode_batch
 from tests import factories
@@ -86,7 +86,7 @@ def test_a_message_that_ends_three_workers_is_set_aside_and_others_are_not(
     try:
         killer = [factories.step(), factories.step(step_name=MARK)]
         text, task_id = encode_batch([encode(item) for item in killer]), str(uuid4())
-        healthy = []
+        healthy: list[Handle] = []
         with FleetClient(workers.url, key_prefix=workers.prefix) as client:
             for _ in range(3):
                 healthy += [client.submit(factories.heartbeat(f"n{len(healthy)}")) for _ in range(5)]

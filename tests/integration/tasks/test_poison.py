@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import psycopg
@@ -10,12 +11,15 @@ import pytest
 from celery.result import EagerResult
 
 import tasks.database
+import tasks.housekeeping
 import tasks.queries
 from omninode_bridge.client.broker import QUERIES_QUEUE
 from omninode_bridge.contract.clock import uuid7
 from omninode_bridge.contract.operation import DatabaseOperationData, Operation, operation_of
 from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.wire import decode_outcomes, encode, encode_batch
+from store.housekeeping.job import Batch
+from tasks.housekeeping import Chore
 from tests.factories import contribution, count, execution, heartbeat, publish_event, step, store_connection
 from tests.integration.tasks.intent_tasks import Fleet, fleet_on
 from tests.poison import END_BACKEND, HANG, MARK, RAISE_INTERNAL_ERROR, heal, spoil
@@ -170,3 +174,19 @@ def test_a_message_that_ended_its_workers_is_set_aside_by_its_operations(
     assert [outcome.code for outcome in send(fleet, "database_operations", QUERIES_QUEUE, asked)] == ["POISON"]
     assert count(conn, "workflow_steps") == 0 and count(conn, "bridge_states") == 0
     assert conn.execute("select distinct code from dead_letters").fetchall() == [("POISON",)]
+
+
+def test_a_schedule_s_job_that_a_row_ends_says_so_and_harms_nobody_else(fleet: Fleet, conn: Conn) -> None:
+    def job(c: Conn) -> Batch:
+        c.execute("do $$ begin raise exception using errcode = 'XX000'; end $$")
+        return Batch(rows=0, more=False)
+
+    fleet.app.send_task = Mock()
+    chore = Chore("something", "omninode.keep_something", lambda: job, expires_s=60, period_s=60)
+    tasks.housekeeping.register(fleet.app, fleet.gate, [chore], slice_s=1)
+    for _ in range(6):
+        assert fleet.call("keep_something", "2026-03-01T12:00:00+00:00", queue="housekeeping") is None
+    ((outcome, error),) = conn.execute("select outcome, error from schedule_ticks where name = 'something'").fetchall()
+    assert outcome == "failed" and error.startswith("InternalError")
+    assert breaker(fleet)["opened_count"] == 0
+    assert persist(fleet, step()) == [None]

@@ -13,6 +13,7 @@ from celery.exceptions import Reject
 
 from tests.checkout import CHECKOUT
 from tests.deadline import wait_until
+from worker.process import begun_tasks
 from worker.process.begun_tasks import BegunTasks
 
 # A worker that begins the given tasks, all at a time, and ends without a word.
@@ -63,13 +64,18 @@ def notes(client: redis.Redis) -> dict[str, str]:
     return found
 
 
-def test_what_is_settled_is_forgotten_with_the_next_message(begun: BegunTasks, client: redis.Redis) -> None:
+def test_what_is_settled_is_forgotten_many_at_a_time(
+    begun: BegunTasks, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begun_tasks, "MANY_SETTLED", 2)
     with begun.working_on("a") as deaths:
         assert deaths == 0
         (note,) = notes(client).values()
         assert f":{os.getpid()}:" in note
-    with begun.working_on("b"):
-        assert list(notes(client)) == ["b"]
+    for task in ("b", "c"):
+        with begun.working_on(task):
+            pass
+    assert list(notes(client)) == ["c"]
     begun.close()
     assert notes(client) == {}
     assert list(client.scan_iter("fleet:worker:*")) == []
