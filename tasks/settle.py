@@ -36,7 +36,7 @@ BRIEFLY_HELD_S = 3.0  # what somebody waits for
 FEW_BREAKS = 3  # that work may cost which somebody waits for
 BROKE = f"operation: the connection to the database broke over it {FEW_BREAKS} times"
 ENDED_WORKERS = "operation: its message was under way in one worker after another when they ended"
-BREAKS = 40  # connections: to find the row of 500 that breaks them takes two for each halving
+BREAKS = 500  # connections: one for each halving, and a batch may hold several rows that break them
 DEFECT = "operation: a defect of the fleet; its log tells more"
 
 
@@ -91,7 +91,7 @@ def persevere(engine: Engine, work: Callable[[Any], T], *, breaks: int = BREAKS,
             return engine.run(work)
         except Lost:
             breaks -= 1
-            if breaks <= 0 or engine.stopping:
+            if breaks <= 0 or engine.stopping or time.monotonic() >= until:
                 raise
         except HeldBack as held:
             if engine.stopping or time.monotonic() >= until:

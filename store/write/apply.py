@@ -43,7 +43,7 @@ from store.write import attempts, dead_letters
 from store.write.attempts import Failure, Noted, Scope
 from store.write.batch import Limits as Limits
 from store.write.batch import write as write
-from store.write.canary import Canaries, kind_of, limit_trial
+from store.write.canary import Canaries, limit_trial
 from store.write.progress import Part, Progress
 
 CONTENTION_TRIES = 60  # with the delays below about 6 s; a worker that is still in the way then has hung
@@ -103,14 +103,19 @@ class _Applying:
         self._limits = limits
         self._pause = pause
         self._until = time.monotonic() + SINGLING_S
+        self._asked: Canaries | None = None  # since what failed alone was last judged
 
     def outcomes(self) -> list[Outcome]:
         progress = self._progress
         while progress.parts or progress.alone:
             while progress.parts:
                 self._try(progress.parts[0])
+                if self._is_late():
+                    break
             if progress.alone:
                 self._judge()
+            elif progress.parts:
+                raise HeldBack("rows that fail are still being looked for", 0.0)
         if progress.whole is not None:
             return progress.whole
         if progress.defects and not progress.outcomes:
@@ -155,18 +160,19 @@ class _Applying:
         progress.slow = progress.slow or is_canceled(error) or is_lock_wait(error)
         if not progress.singling:
             progress.singling = True
-            self._demand_answer(error, [kind_of(progress.items[n]) for n in part])
+            self._demand_answer(error, progress.kinds(part))
             known = attempts.known(self._conn, [progress.items[n].operation_id for n in part])
             if len(part) > 1 and known:
                 progress.parts.popleft()
                 progress.take_alone(known, part)
                 return
-        if len(part) == 1:
-            progress.failed_alone(part[0], error)
-        elif time.monotonic() > self._until:
-            raise HeldBack("rows that fail are still being looked for", 0.0, error) from error
-        else:
+        if len(part) > 1:
             progress.halve(part)
+            return
+        progress.failed_alone(part[0], error)
+        (kind,) = progress.kinds(part)
+        if progress.waits(kind) and not self._canaries().takes(kind):
+            progress.bar(kind, error)
 
     def _write(self, items: list[Item]) -> list[Outcome]:
         progress = self._progress
@@ -192,40 +198,41 @@ class _Applying:
         else                          -> tried again, a little later each time; what may take long is given back
         """
         progress = self._progress
-        kinds = {n: kind_of(progress.items[n]) for n in progress.alone}
+        kinds = dict(zip(progress.alone, progress.kinds(progress.alone), strict=True))
         first = next(iter(progress.alone.values()))
         try:
-            canaries = self._demand_answer(first, list(kinds.values()))
-            scopes = {n: _scope(error, canaries.takes(kinds[n])) for n, error in progress.alone.items()}
+            self._demand_answer(first, list(kinds.values()))
+            scopes = {n: _scope(error, self._canaries().takes(kinds[n])) for n, error in progress.alone.items()}
             noted = attempts.note(self._conn, self._failures(kinds, scopes))
-        except Exception:
-            progress.parts.extend([n] for n in progress.alone)
-            progress.alone.clear()
-            raise
-        failed, progress.alone = progress.alone, {}
-        progress.taken.clear()
+        finally:
+            failed = progress.try_alone_again()
+            self._asked = None
         progress.suspects.add(progress.items[n].operation_id for n in failed)
         delays_s: list[float] = []
         for n, error in failed.items():
             found = noted[progress.items[n].operation_id]
             if found.attempts >= POISON_ATTEMPTS and found.age_s >= self._patience_s(scopes[n]):
-                progress.outcomes[n] = self._refuse(n, EnumCoreErrorCode.POISON, _poison_message(error, found))
-                progress.suspects.discard(progress.items[n].operation_id)
+                outcome = self._refuse(n, EnumCoreErrorCode.POISON, _poison_message(error, found))
+                progress.set_aside(n, outcome)
             else:
-                progress.parts.append([n])
                 delays_s.append(min(LONGEST_RETRY_S, 0.2 * 4 ** min(found.attempts - 1, 5)))
         if not delays_s:
             return
-        if any(scope != "row" for scope in scopes.values()) or time.monotonic() > self._until:
+        if any(scope != "row" for scope in scopes.values()) or self._is_late():
             raise HeldBack(f"a row fails while others pass: {condition_of(first)}", max(delays_s), first)
         self._pause(max(delays_s))
 
-    def _demand_answer(self, error: Exception, kinds: list[str]) -> Canaries:
+    def _demand_answer(self, error: Exception, kinds: list[str]) -> None:
         """Raises Outage when the database takes no row of any kind."""
-        canaries = Canaries(self._conn, self._limits, self._progress.taken)
-        if not canaries.take_any(kinds):
+        if not self._canaries().take_any(kinds):
             raise outage_of(error) from error
-        return canaries
+
+    def _canaries(self) -> Canaries:
+        self._asked = self._asked or Canaries(self._conn, self._limits, self._progress.taken)
+        return self._asked
+
+    def _is_late(self) -> bool:
+        return self._progress.singling and time.monotonic() > self._until
 
     def _failures(self, kinds: dict[int, str], scopes: dict[int, Scope]) -> list[Failure]:
         progress = self._progress

@@ -60,7 +60,7 @@ class Progress:
         self.whole: list[Outcome] | None = None
         self.singling = False
         self.slow = False
-        self._broke: set[tuple[int, ...]] = set()
+        self._broke = False
         positions = list(range(len(self.items)))
         if self.suspects:
             self.take_alone({item.operation_id for item in self.items if item.operation_id in self.suspects}, positions)
@@ -99,11 +99,40 @@ class Progress:
 
     def broke(self, part: Part, error: Exception) -> None:
         """The connection broke over the part in front: once that is chance; from then on it is looked into."""
-        if tuple(part) not in self._broke:
-            self._broke.add(tuple(part))
-        elif len(part) > 1:
-            self.singling = True
+        if not self._broke and not self.singling:
+            self._broke = True
+            return
+        self.singling = True
+        if len(part) > 1:
             self.halve(part)
         else:
-            self.singling = True
             self.failed_alone(part[0], error)
+
+    def waits(self, kind: str) -> bool:
+        """Whether anything of that kind is still to be tried."""
+        return any(kind in self.kinds(part) for part in self.parts)
+
+    def bar(self, kind: str, error: Exception) -> None:
+        """Every row of that kind fails: what is still to be tried of it has failed alone, untried."""
+        parts, self.parts = self.parts, deque()
+        for part in parts:
+            barred = [n for n in part if kind_of(self.items[n]) == kind]
+            self.alone |= dict.fromkeys(barred, error)
+            if rest := [n for n in part if n not in barred]:
+                self.parts.append(rest)
+
+    def try_alone_again(self) -> dict[int, Exception]:
+        """What failed alone is to be tried once more. Returns it."""
+        failed, self.alone = self.alone, {}
+        self.parts.extend([n] for n in failed)
+        self.taken.clear()
+        return failed
+
+    def set_aside(self, position: int, outcome: Outcome) -> None:
+        """An item is not to be tried once more."""
+        self.parts.remove([position])
+        self.outcomes[position] = outcome
+        self.suspects.discard(outcome.operation_id)
+
+    def kinds(self, positions: Iterable[int]) -> list[str]:
+        return [kind_of(self.items[n]) for n in positions]

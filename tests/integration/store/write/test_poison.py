@@ -202,6 +202,61 @@ def test_who_comes_later_to_a_table_that_fails_need_not_wait_as_long(
         assert [o.code for o in apply(conn, late, progress=progress)] == [None, "POISON"]
 
 
+def test_a_table_s_rows_are_not_tried_one_by_one(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    write = apply_module.write
+
+    def watched(c: Any, items: Any, limits: Any) -> Any:
+        tried.append(len(items))
+        return write(c, items, limits)
+
+    monkeypatch.setattr(apply_module, "write", watched)
+    batch = [step(), *(heartbeat(f"n{n}") for n in range(100)), transition()]
+    progress = Progress(batch)
+    with worker_role(conn):
+        for _ in range(2):
+            with pytest.raises(HeldBack):
+                apply(conn, batch, progress=progress)
+        assert len(tried) < 30
+        found = conn.execute("select count(*), min(attempts), max(attempts) from operation_attempts").fetchone()
+        assert found == (100, 2, 2)
+    assert [o.status for o in apply(conn, batch, progress=progress)] == ["applied"] * 102
+
+
+def test_more_bad_rows_than_there_is_time_for_are_settled_a_few_at_a_time(
+    conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_module, "SINGLING_S", 0.0)
+    spoil(conn, "workflow_steps", RAISE_INTERNAL_ERROR, column="step_name")
+    batch = [step(step_name=MARK) for _ in range(3)] + [step()]
+    outcomes: list[Outcome] = []
+    for _ in range(60):  # each a delivery that knows nothing of the one before
+        progress = Progress(batch)
+        try:
+            outcomes = apply(conn, batch, progress=progress)
+            break
+        except HeldBack:
+            for _ in range(4):
+                try:
+                    outcomes = apply(conn, batch, progress=progress)
+                    break
+                except HeldBack:
+                    continue
+    assert [o.code for o in outcomes] == ["POISON"] * 3 + [None]
+
+
+def test_a_letter_that_cannot_be_kept_now_is_kept_later(conn: Conn) -> None:
+    spoil(conn, "workflow_steps", RAISE_INTERNAL_ERROR, column="step_name")
+    spoil(conn, "dead_letters", RAISE_INTERNAL_ERROR, column="code", always=True)
+    batch = [step(step_name=MARK), step(step_name=MARK), step()]
+    progress = Progress(batch)
+    with pytest.raises(HeldBack, match="could not be kept"):
+        apply(conn, batch, pause=lambda _: None, progress=progress)
+    heal(conn, "dead_letters")
+    outcomes = apply(conn, batch, pause=lambda _: None, progress=progress)
+    assert [o.code for o in outcomes] == ["POISON", "POISON", None]
+
+
 def test_a_row_that_hangs_costs_its_neighbours_little(conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply_module, "HALF_MS", 200)
     monkeypatch.setattr(apply_module, "ALONE_MS", 200)
