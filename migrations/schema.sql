@@ -404,6 +404,19 @@ create table node_registrations (
 ) with (fillfactor=50);
 CREATE INDEX idx_node_registrations_type_health ON node_registrations USING btree (node_type, health_status);
 
+create table operation_attempts (
+  operation_id uuid not null,
+  operation_type text not null,
+  scope text not null,
+  attempts integer not null default 1,
+  reason text not null,
+  first_at timestamp with time zone not null default clock_timestamp(),
+  last_at timestamp with time zone not null default clock_timestamp(),
+  constraint operation_attempts_pkey PRIMARY KEY (operation_id),
+  constraint operation_attempts_scope_check CHECK ((scope = ANY (ARRAY['row'::text, 'table'::text, 'lock'::text])))
+);
+CREATE INDEX idx_operation_attempts_last_at ON operation_attempts USING btree (last_at);
+
 create table operations (
   operation_id uuid not null,
   correlation_id uuid,

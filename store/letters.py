@@ -17,15 +17,17 @@ from omninode_bridge.contract.clock import derived_uuid7
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
 from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.query_operation import AnswerQueryData
 from omninode_bridge.contract.refusal import Refusal, is_cut
 from omninode_bridge.contract.values import check_json
 from omninode_bridge.contract.wire import Item, decode_operation, error_text
 from omninode_bridge.intents.intents import intent_item
-from store.database.errors import refusal_message
+from store.database.errors import Fate, condition_of, fate_of, refusal_message
 from store.database.statements import statements_beside
 from store.outbox import outbox
 from store.outbox.announcements import Announcement, of_envelope
+from store.write import attempts
 from store.write.batch import Limits, write
 
 statement = statements_beside(__file__)
@@ -96,8 +98,8 @@ def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, 
     The operation keeps its id and its first digest, so a late delivery of the original answers "duplicate"; only a
     CONFLICT, whose id belongs to another operation, gets a derived id. An event that the bus refused goes into the
     outbox again, under its id and to its topic, behind everything of its shard. Returns the id.
-    Raises OnexError VALIDATION_ERROR, FUTURE when it still cannot be applied, CONFLICT when the letter is no longer
-    open: then everything stays as it was.
+    Raises OnexError VALIDATION_ERROR, FUTURE, POISON when it still cannot be applied, CONFLICT when the letter is no
+    longer open: then everything stays as it was.
     """
     if letter.form == "event":
         return _send_again(conn, letter, letter.payload if payload is None else payload)
@@ -112,11 +114,24 @@ def retry(conn: Connection[Any], letter: Letter, *, payload: str | None = None, 
             raise OnexError(EnumCoreErrorCode.FUTURE, "occurred_at: still ahead of the database's clock")
         if letter.code != EnumCoreErrorCode.CONFLICT:
             conn.execute(statement("release_claim"), {"id": letter.id})
-        (outcome,) = write(conn, [operation], replace(limits, future_limit=_WHATEVER_TIME, horizon=_WHATEVER_TIME))
+        attempts.forget(conn, [letter.id])
+        outcome = _written(conn, operation, replace(limits, future_limit=_WHATEVER_TIME, horizon=_WHATEVER_TIME))
         if not outcome.committed:
             raise OnexError(EnumCoreErrorCode(outcome.code or "INTERNAL_ERROR"), outcome.message or "refused again")
         conn.execute(statement("resolve_dead_letter"), {"id": letter.id, "digest": letter.digest, "status": "retried"})
     return operation.operation_id
+
+
+def _written(conn: Connection[Any], operation: Operation, limits: Limits) -> Outcome:
+    """Raises OnexError POISON for what PostgreSQL still fails at: it may be this operation, or all of them."""
+    try:
+        (outcome,) = write(conn, [operation], limits)
+    except Exception as error:
+        if fate_of(error) is not Fate.SUSPECT:
+            raise
+        message = f"operation: PostgreSQL failed at it: {condition_of(error)}"
+        raise OnexError(EnumCoreErrorCode.POISON, message) from error
+    return outcome
 
 
 def _send_again(conn: Connection[Any], letter: Letter, payload: str | None) -> UUID:

@@ -24,12 +24,12 @@ from omninode_bridge.contract.refusal import Refusal
 from omninode_bridge.contract.values import MAX_OPERATION_BYTES
 from omninode_bridge.contract.wire import Item, decode_batch, decode_items, encode_outcomes
 from omninode_bridge.persistence.health import HEALTH_OPERATION
-from store.database.errors import Outage
+from store.database.errors import HeldBack, Lost, Outage
 from store.database.health import health
 from store.generic import carry_out
 from store.write import ledger
 from tasks.engine import Engine
-from tasks.settle import DEFECT, only, requeue
+from tasks.settle import BRIEFLY_HELD_S, BROKE, DEFECT, ENDED_WORKERS, FEW_BREAKS, only, persevere, requeue
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -120,8 +120,14 @@ class _Message:
         if not isinstance(data, DatabaseOperationData):
             code, message = (item.code, item.message) if isinstance(item, Refusal) else (None, None)
             return Outcome(item.operation_id, "refused", code, message)
+        if self.engine.deaths(self.task_id):
+            return Outcome(item.operation_id, "refused", EnumCoreErrorCode.POISON, ENDED_WORKERS)
         try:
             found = self._found(data.request, item.operation_id, share=share)
+        except Lost:
+            return Outcome(item.operation_id, "refused", EnumCoreErrorCode.DATABASE_OPERATION_ERROR, BROKE)
+        except HeldBack as held:
+            return Outcome(item.operation_id, "refused", EnumCoreErrorCode.DATABASE_OPERATION_ERROR, held.message)
         except Outage:
             raise
         except Exception:
@@ -140,7 +146,8 @@ class _Message:
             found = health(engine.run, engine.state, uptime_s=time.monotonic() - self.since, correlation_id=trace)
             told = {"success": True, "operation_type": HEALTH_OPERATION, "correlation_id": trace, "result_data": found}
             return _EMPTY | told
-        return engine.run(
+        return persevere(
+            engine,
             lambda conn: carry_out.carry_out(
                 conn,
                 request,
@@ -148,7 +155,9 @@ class _Message:
                 limits=engine.limits,
                 max_bytes=min(carry_out.MAX_BYTES, share),
                 row_bytes=share,
-            )
+            ),
+            breaks=FEW_BREAKS,
+            held_s=BRIEFLY_HELD_S,
         )
 
     def _own_id(self) -> UUID:

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from store.write.apply import Limits
+from store.write.progress import Suspects
 
 T = TypeVar("T")
 
@@ -15,11 +16,16 @@ class Engine(Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    @property
+    def suspects(self) -> Suspects:
+        """Operations at which PostgreSQL failed while it took others."""
+        ...
+
     def run(self, work: Callable[[Any], T]) -> T:
         """Call `work` with a connection in autocommit mode.
 
-        Raises Outage when the database is away: the task gives its message back. Whatever else `work` raises comes
-        through.
+        Raises Outage when the database is away: the task gives its message back. Lost, HeldBack: see
+        `tasks.settle.persevere`. Whatever else `work` raises comes through.
         """
         ...
 
@@ -34,6 +40,10 @@ class Engine(Protocol):
 
     def settled(self, operations: int) -> None:
         """Count operations whose outcome is committed."""
+        ...
+
+    def deaths(self, task_id: str) -> int:
+        """How many workers ended over this message, where it is known to be the reason; else 0."""
         ...
 
     def wait(self, seconds: float) -> None:

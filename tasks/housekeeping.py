@@ -16,7 +16,7 @@ from celery import Celery
 
 from omninode_bridge.client.broker import HOUSEKEEPING_QUEUE
 from omninode_bridge.contract.errors import quoted
-from store.database.errors import Outage
+from store.database.errors import HeldBack, Outage
 from store.database.pool import Conn
 from store.housekeeping import schedules
 from store.housekeeping.job import Job
@@ -60,6 +60,9 @@ def _register(app: Celery, engine: Engine, chore: Chore, *, slice_s: float) -> N
     def keep_house(task: Any, due_at: Any = None) -> str | None:
         """How the run ended, as a word; None when it did not."""
         fields = {"schedule": chore.schedule, "due_at": quoted(due_at)}
+        if engine.deaths(task.request.id):
+            logger.error("tick_ends_workers", extra={"fields": fields})
+            return None
         ran = _run(engine, chore, due_at, ran_by=str(task.request.hostname), slice_s=slice_s, fields=fields)
         if ran is not None and ran.outcome == "unfinished":
             _send_again(app, chore, due_at, fields)
@@ -82,6 +85,9 @@ def _run(
             return ran, schedules.undone_s(conn, chore.schedule) if ran.outcome == "busy" else 0.0
 
         ran, undone_s = engine.run(work)
+    except HeldBack as held:
+        logger.error("tick_failed", extra={"fields": fields | {"reason": held.message}})
+        return None
     except Outage as outage:
         logger.warning("tick_put_off", extra={"fields": fields | {"reason": outage.message}})
         return None

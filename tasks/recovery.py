@@ -11,10 +11,13 @@ from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.contract.intent_operation import RecoverFsmStatesData
 from omninode_bridge.contract.operation import Operation
 from omninode_bridge.contract.outcome import Outcome
-from store.database.errors import Outage
+from store.database.errors import Fate, Lost, Outage, condition_of, fate_of
+from store.database.pool import Conn
 from store.reports import recovery
+from store.write.apply import Limits
+from store.write.canary import demand_rows
 from tasks.engine import Engine
-from tasks.settle import DEFECT
+from tasks.settle import BROKE, DEFECT, FEW_BREAKS, persevere
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +61,13 @@ def _answer(
     max_bytes: int,
 ) -> Outcome:
     try:
-        found = engine.run(
-            lambda conn: recovery.recover(
-                conn,
-                within=timedelta(days=data.within_days) if data.within_days is not None else bounds.within,
-                rows_limit=min(data.limit or bounds.rows_limit, bounds.rows_limit),
-                timeout_s=left_s,
-                page=data.page,
-                max_bytes=max_bytes,
-            )
+        found = persevere(
+            engine,
+            lambda conn: _recover(conn, data, bounds, engine.limits, left_s=left_s, max_bytes=max_bytes),
+            breaks=FEW_BREAKS,
         )
+    except Lost:
+        return Outcome(operation.operation_id, "refused", EnumCoreErrorCode.DATABASE_QUERY_ERROR, BROKE)
     except Outage:
         raise
     except OnexError as error:
@@ -79,6 +79,27 @@ def _answer(
     # A result's first characters are shown in logs and in Flower: the states come last.
     told = {"total_recovered": len(found.states), "failed": 0, "partial": found.partial, "next_page": found.next_page}
     return Outcome(operation.operation_id, "applied", detail=told | {"recovered_states": found.states})
+
+
+def _recover(
+    conn: Conn, data: RecoverFsmStatesData, bounds: RecoveryBounds, limits: Limits, *, left_s: float, max_bytes: int
+) -> recovery.Recovered:
+    """Raises OnexError for what PostgreSQL fails at while it takes rows."""
+    try:
+        return recovery.recover(
+            conn,
+            within=timedelta(days=data.within_days) if data.within_days is not None else bounds.within,
+            rows_limit=min(data.limit or bounds.rows_limit, bounds.rows_limit),
+            timeout_s=left_s,
+            page=data.page,
+            max_bytes=max_bytes,
+        )
+    except Exception as error:
+        if fate_of(error) is not Fate.SUSPECT:
+            raise
+        demand_rows(conn, error, limits)
+        message = f"recovery: the database failed at it while it takes rows: {condition_of(error)}"
+        raise OnexError(EnumCoreErrorCode.DATABASE_QUERY_ERROR, message) from error
 
 
 def _log(operation: Operation, found: recovery.Recovered) -> None:

@@ -20,6 +20,7 @@ from tasks.housekeeping import Chore
 from tasks.recovery import RecoveryBounds
 from worker.bus.limits import max_message_bytes
 from worker.database import breaker_config, limits, pool_config
+from worker.process.begun_tasks import BegunTasks
 from worker.process.consumer_pause import Consuming
 from worker.process.database_gate import Gate
 from worker.schedule.jobs import JOBS
@@ -51,7 +52,7 @@ def make_app(settings: Settings) -> FleetApp:
     """A Celery app with the fleet's tasks, as the settings say. Connects to nothing."""
     app = FleetApp("omninode-bridge-fleet", task_cls="worker.process.task_summary:FleetTask", set_as_current=False)
     app.conf.update(fleet_settings(settings))
-    app.gate = make_gate(settings)
+    app.gate = make_gate(settings, BegunTasks(partial(_notes, app), key_prefix=settings.broker_key_prefix))
     tasks.persist.register(app, app.gate)
     tasks.intents.register(app, app.gate, recovery_bounds(settings))
     tasks.queries.register(app, app.gate, max_bytes=max_message_bytes(settings) - REPLY_MARGIN_BYTES)
@@ -107,12 +108,18 @@ def recovery_bounds(settings: Settings) -> RecoveryBounds:
     )
 
 
-def make_gate(settings: Settings) -> Gate:
+def _notes(app: Celery) -> Any:
+    """What talks to where confirmations lie: the broker itself, or the Redis beside a RabbitMQ."""
+    return app.backend.client
+
+
+def make_gate(settings: Settings, begun: BegunTasks) -> Gate:
     return Gate(
         pool=Pool(pool_config(settings, "omninode-bridge-fleet")),
         breaker=Breaker(breaker_config(settings), now=time.monotonic()),
         limits=limits(settings),
         publish_wait_s=settings.publish_wait_ms / 1000,
+        begun=begun,
     )
 
 

@@ -4,6 +4,7 @@ OnexError
   VALIDATION_ERROR          the input is wrong; the message names the field. Repair it, do not repeat it
   CONFLICT                  the same operation_id was used for other content
   TOO_OLD, FUTURE           the operation's time lies outside what the fleet can take
+  POISON                    the database, or the worker, failed at this operation again and again while it took others
   NOT_FOUND                 what was asked for does not exist
   DATABASE_OPERATION_ERROR  a write was refused by the database
   DATABASE_QUERY_ERROR      a read was refused by the database

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from store.database.breaker import Breaker, BreakerState
-from store.database.errors import Fate, Outage, fate_of
+from store.database.errors import Fate, HeldBack, Lost, Outage, fate_of, outage_of
 from store.database.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -47,26 +47,38 @@ class Guard:
     def run(self, work: Callable[[Any], T], *, hold_s: float) -> T:
         """Call `work` with a connection in autocommit mode, after waiting so long at most for an open breaker.
 
-        Raises Outage when the database is away, or was and is not yet trusted again. Whatever else `work` raises comes
-        through.
+        Raises Outage when the database is away, or was and is not yet trusted again; Lost when the connection broke,
+        though the database answers on another one. Whatever else `work` raises comes through. Only what says that the
+        database is away counts for the breaker.
         """
         ticket = self._enter(hold_s)
         try:
             with self.pool.connection() as conn:
                 result = work(conn)
         except Exception as error:
-            if fate_of(error) is not Fate.OUTAGE:
+            if self._is_about_work(error):
                 self._note(lambda now: self._breaker.released(ticket, now))
+                if fate_of(error) is Fate.LOST:
+                    raise outage_of(error) from error
                 raise
             self._note(lambda now: self._breaker.failed(ticket, now))
-            if isinstance(error, Outage):
+            outage = outage_of(error)
+            if outage is error and not isinstance(error, Lost):
                 raise
-            raise Outage(f"the database is away or not ready: {type(error).__name__}", error) from error
+            raise Outage(outage.message, error) from error
         except BaseException:
             self._note(lambda now: self._breaker.released(ticket, now))
             raise
         self._note(lambda now: self._breaker.succeeded(ticket, now))
         return result
+
+    def _is_about_work(self, error: Exception) -> bool:
+        """Whether an error tells of the work that met it, and not that the database is away."""
+        if isinstance(error, HeldBack):
+            return True
+        if isinstance(error, Lost) or fate_of(error) is Fate.LOST:
+            return self.pool.probe()
+        return fate_of(error) not in (Fate.OUTAGE, Fate.SUSPECT)  # who cannot tell the two apart waits for both
 
     def probe(self) -> None:
         """Ask the database whether it is back, if that is due; and let time do what it does to the breaker."""

@@ -10,7 +10,8 @@ Whatever comes in was sent by somebody: it is checked here, however it came.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,15 +25,16 @@ from omninode_bridge.contract.errors import OnexError, invalid
 from omninode_bridge.contract.names import operation_name
 from omninode_bridge.contract.wire import OWN_TIMES, content_digest, decode_operation
 from omninode_bridge.persistence.models import PERSIST_BLOCKS
-from store.database.errors import Fate, Outage, fate_of
+from store.database.errors import Fate, HeldBack, Outage, condition_of, fate_of, is_about_schema, is_outage, outage_of
 from store.generic import queries, writes
 from store.generic.answers import ROW_BYTES
 from store.generic.requests import WRITE_TYPES, check_fields
 from store.generic.writes import Answer, Bounds
 from store.reports import reports
 from store.write import ledger
-from store.write.apply import apply, outage_of
+from store.write.apply import apply
 from store.write.batch import Limits
+from store.write.canary import demand_rows
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +66,23 @@ def carry_out(
     try:
         done = _dispatch(conn, name, request, operation_id, Bounds(limits, timeout_ms, max_bytes, row_bytes))
         answer |= {"rows_affected": done.rows_affected, "result_data": done.result_data}
-    except Outage:
-        raise
+    except Outage as outage:
+        if not isinstance(outage, HeldBack):
+            raise
+        message = f"{name}: it cannot be done now, though the database answers; nothing was written"
+        answer |= _failed(OnexError(EnumCoreErrorCode.TIMEOUT, message))
     except Exception as error:
-        refusal = _refusal_of(error, name, timeout_ms)
-        answer |= {"success": False, "error_message": refusal.message, "error_code": str(refusal.error_code)}
-        answer |= {"rows_affected": 0, "result_data": None}
+        answer |= _failed(_refusal_of(error, name, timeout_ms, partial(demand_rows, conn, error, limits)))
     return answer | {
         "operation_type": name,
         "correlation_id": str(_correlation_id(request) or operation_id),
         "execution_time_ms": int((time.perf_counter() - started) * 1000),
     }
+
+
+def _failed(refusal: OnexError) -> dict[str, Any]:
+    told = {"success": False, "error_message": refusal.message, "error_code": str(refusal.error_code)}
+    return told | {"rows_affected": 0, "result_data": None}
 
 
 def _dispatch(
@@ -138,18 +146,23 @@ def _report(conn: Connection[Any], name: str, request: Mapping[str, Any], bounds
     return Answer(0, result)
 
 
-def _refusal_of(error: Exception, name: str, timeout_ms: int) -> OnexError:
-    """What to answer for a failure. Raises Outage where the database is away."""
+def _refusal_of(error: Exception, name: str, timeout_ms: int, demand_rows: Callable[[], None]) -> OnexError:
+    """What to answer for a failure. Raises Outage where the database is away, or takes no rows at all; HeldBack where a
+    table lacks something: a migration that has not run, a grant."""
     if isinstance(error, OnexError):
         return error
     if isinstance(error, QueryCanceled):
         return OnexError(EnumCoreErrorCode.TIMEOUT, f"{name}: took longer than {timeout_ms} ms")
-    if fate_of(error) in (Fate.OUTAGE, Fate.RUN_AGAIN):
+    if is_outage(error) or fate_of(error) is Fate.RUN_AGAIN:
         raise outage_of(error) from error
+    if fate_of(error) is Fate.SUSPECT:
+        demand_rows()
+        if is_about_schema(error):
+            raise HeldBack(f"{name}: {condition_of(error)}", original_error=error) from error
     logger.error("%s failed: %s", name, type(error).__name__, exc_info=error)
     if not isinstance(error, Error):
         return OnexError(EnumCoreErrorCode.INTERNAL_ERROR, f"{name}: a defect ({type(error).__name__})")
-    wrote = name in PERSIST_BLOCKS
+    wrote = name in PERSIST_BLOCKS or name in WRITE_TYPES
     code = EnumCoreErrorCode.DATABASE_OPERATION_ERROR if wrote else EnumCoreErrorCode.DATABASE_QUERY_ERROR
     return OnexError(code, f"{name}: {type(error).__name__}")
 

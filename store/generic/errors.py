@@ -7,8 +7,7 @@ from psycopg import errors as pg
 
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
-from store.database.errors import Fate, Outage, fate_of
-from store.write.apply import outage_of
+from store.database.errors import Fate, Outage, fate_of, is_outage, outage_of
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +16,7 @@ def refusal_of(error: Exception, timeout_ms: int) -> OnexError:
     """What to answer for a failure, now and whenever the id comes again.
 
     Raises what says nothing about the write, so that nobody may remember it: Outage where the database is away,
-    OnexError TIMEOUT where it was slow, OnexError INTERNAL_ERROR for a defect.
+    OnexError TIMEOUT where it was slow, OnexError INTERNAL_ERROR for a defect; `error` where PostgreSQL failed at it.
     """
     if isinstance(error, OnexError) and not isinstance(error, Outage):
         return error
@@ -25,8 +24,10 @@ def refusal_of(error: Exception, timeout_ms: int) -> OnexError:
     if isinstance(error, pg.QueryCanceled) or fate is Fate.RUN_AGAIN:
         message = f"operation: took longer than {timeout_ms} ms; nothing was written"
         raise OnexError(EnumCoreErrorCode.TIMEOUT, message) from error
-    if fate is Fate.OUTAGE:
+    if is_outage(error):
         raise outage_of(error) from error
+    if fate is Fate.SUSPECT:
+        raise error
     if isinstance(error, pg.UniqueViolation):
         return OnexError(EnumCoreErrorCode.CONFLICT, f"{_where(error)}: duplicate key")
     if isinstance(error, pg.ForeignKeyViolation):

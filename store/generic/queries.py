@@ -21,6 +21,8 @@ from omninode_bridge.contract.values import MAX_BATCH_BYTES
 from omninode_bridge.persistence.entities import MADE_BY_DATABASE, takes_null
 from omninode_bridge.persistence.models import MAX_LIMIT, MAX_OFFSET
 from store.database.bounded_read import reading, told
+from store.database.errors import Fate, fate_of
+from store.database.errors import condition_of as what_was_said
 from store.database.session import limit_of
 from store.generic.answers import ROW_BYTES, fitting, rows_of, size_of
 from store.generic.entities import ENTITIES, Entity, entity_of
@@ -28,6 +30,8 @@ from store.generic.filters import UNORDERED, Filter, condition_of, parse_filters
 from store.generic.filters import conditions as conditions
 from store.generic.pages import Order, Part, Position, parts, position, token, whole
 from store.outbox.announcements import AnsweredQueryData
+from store.write.batch import Limits
+from store.write.canary import demand_rows
 
 MAX_ROWS = MAX_LIMIT  # also what is answered when no limit is named
 TOO_LARGE = "limit: the answer has more than {} bytes, and no more are sent; ask for fewer rows"
@@ -141,10 +145,19 @@ def answer(
     try:
         rows = run(conn, parse(data.query), timeout_ms=timeout_ms, max_bytes=max_bytes)
     except OnexError as error:
-        return AnsweredQueryData(query=data.query, succeeded=False, answer={"success": False, "error": str(error)})
+        return _failed(data, str(error))
+    except Exception as error:
+        if fate_of(error) is not Fate.SUSPECT:
+            raise
+        demand_rows(conn, error, Limits())
+        return _failed(data, f"the database failed at the query while it takes others: {what_was_said(error)}")
     took_ms = round((clock() - started) * 1000, 3)
     told = {"success": True, "rows": rows, "rows_affected": len(rows), "execution_time_ms": took_ms}
     return AnsweredQueryData(query=data.query, succeeded=True, answer=told)
+
+
+def _failed(data: AnswerQueryData, message: str) -> AnsweredQueryData:
+    return AnsweredQueryData(query=data.query, succeeded=False, answer={"success": False, "error": message})
 
 
 def _query(

@@ -36,6 +36,7 @@ from omninode_bridge.contract.clock import (
 )
 from omninode_bridge.contract.enums import EnumCoreErrorCode
 from omninode_bridge.contract.errors import OnexError, invalid
+from store.database.errors import Fate, fate_of, outage_of
 from store.database.rows import rows as json_rows
 from store.database.session import limit_of
 from store.database.statements import statements_beside
@@ -46,7 +47,7 @@ from store.generic.errors import refusal_of
 from store.generic.locks import Held, Key, Named, check_version, held, named, wanted
 from store.generic.requests import Write, WriteType, parse
 from store.write import ledger
-from store.write.apply import again, outage_of
+from store.write.apply import again
 from store.write.batch import Limits, transaction
 
 statement = statements_beside(__file__)
@@ -80,7 +81,7 @@ def carry_out(
     """Make the write's effect once, however often it is asked for; `conn` is in autocommit mode.
 
     Raises OnexError for a write that is refused, the same one every time; TIMEOUT and INTERNAL_ERROR for one that may
-    be asked for again; Outage when the database is away.
+    be asked for again; Outage when the database is away; what PostgreSQL said where that may be of this write alone.
     """
     late = _deadline(bounds.timeout_ms)
     parsed: Write | None = None
@@ -93,6 +94,8 @@ def carry_out(
         try:
             answer = again(lambda: _refuse(conn, write_type, parsed, refusal, claim, bounds))
         except psycopg.Error as failure:
+            if fate_of(failure) is Fate.SUSPECT:
+                raise
             raise outage_of(failure) from failure  # it could not even be kept: whoever sent it sends it again
     if isinstance(answer, OnexError):
         raise answer

@@ -27,10 +27,10 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from store.database.errors import Fate, fate_of
+from store.database.errors import Fate, HeldBack, condition_of, fate_of, outage_of
 from store.database.statements import statements_beside
 from store.housekeeping.job import Aside, Batch, Job
-from store.write.apply import again, outage_of
+from store.write.apply import again
 
 statement = statements_beside(__file__)
 
@@ -157,8 +157,9 @@ def run(
     pause     waits between two tries where another transaction was in the way, and while the job rests, in seconds
     at        stands for the database's clock
 
-    Raises ValueError for a tick ahead of that clock; Outage when the database is away, cannot work, or others stay in
-    the way; else what the job raises. The tick's row says 'failed' then, where it could still be written.
+    Raises ValueError for a tick ahead of that clock; Outage when the database is away, or others stay in the way;
+    HeldBack for what PostgreSQL says of the job's statements; else what the job raises. The tick's row says 'failed'
+    then, where it could still be written.
     """
     with _alone(conn, tick.name) as alone:
         if not alone:
@@ -191,8 +192,10 @@ class _Run:
             return Ran("known")
         except Exception as error:
             self._note_failure(error)
-            if fate_of(error) in (Fate.OUTAGE, Fate.RUN_AGAIN):
+            if fate_of(error) in (Fate.OUTAGE, Fate.LOST, Fate.RUN_AGAIN):
                 raise outage_of(error) from error
+            if fate_of(error) is Fate.SUSPECT:  # a row that it cannot work at must not keep others from their work
+                raise HeldBack(f"the job fails: {condition_of(error)}", original_error=error) from error
             raise
         return self._ran("done")
 

@@ -40,7 +40,7 @@ def session_connection(settings: Settings, command: str) -> Iterator[Connection]
         with lone_connection(pool_config(settings, f"omninode-bridge-fleet {command}")) as conn:
             yield conn
     except Exception as error:
-        if not isinstance(error, OnexError) and fate_of(error) is not Fate.OUTAGE:
+        if not isinstance(error, OnexError) and fate_of(error) not in (Fate.OUTAGE, Fate.LOST, Fate.SUSPECT):
             raise
         raise click.ClickException(_one_line(error)) from error
 

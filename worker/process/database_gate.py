@@ -18,6 +18,8 @@ from store.database.guard import Guard
 from store.database.pool import Pool
 from store.outbox import outbox
 from store.write.apply import Limits
+from store.write.progress import Suspects
+from worker.process.begun_tasks import BegunTasks
 from worker.process.publication import Publication
 from worker.process.published_feed import Feed
 from worker.process.rate import Rate
@@ -33,14 +35,24 @@ class Gate:
     """What tasks are given (tasks/engine.py). Used by many threads.
 
     publish_wait_s  how long `published` waits at most
+    begun           the tasks that this worker has begun
     on_pause        called with True when work should stay in the broker, with False when it may come again; from any
                     thread
     """
 
     def __init__(
-        self, *, pool: Pool, breaker: Breaker, limits: Limits, hold_s: float = HOLD_S, publish_wait_s: float = 0.0
+        self,
+        *,
+        pool: Pool,
+        breaker: Breaker,
+        limits: Limits,
+        hold_s: float = HOLD_S,
+        publish_wait_s: float = 0.0,
+        begun: BegunTasks | None = None,
     ) -> None:
         self.limits = limits
+        self.suspects = Suspects()
+        self.begun = begun or BegunTasks(None)
         self._guard = Guard(pool=pool, breaker=breaker)
         self._hold_s = hold_s
         self._publication = Publication(publish_wait_s)
@@ -63,11 +75,13 @@ class Gate:
     def open(self) -> None:
         self._guard.open()
         self._feed.open()
+        self.begun.open()
         self._prober = threading.Thread(target=self._probe_forever, name="breaker-probe", daemon=True)
         self._prober.start()
 
     def stop_waiting(self) -> None:
         """The worker is stopping: what waits for the database goes back to the broker at once."""
+        self.begun.forgive()
         self._guard.stop_waiting()
         self._feed.stop()
 
@@ -77,6 +91,7 @@ class Gate:
             self._prober.join(timeout=5)
         self._feed.close()
         self._guard.close()
+        self.begun.close()
 
     def run(self, work: Callable[[Any], T]) -> T:
         """Call `work` with a connection in autocommit mode.
@@ -85,6 +100,10 @@ class Gate:
         Whatever else `work` raises comes through.
         """
         return self._guard.run(work, hold_s=self._hold_s)
+
+    def deaths(self, task_id: str) -> int:
+        """How many workers a message took with it, where it is known to be the reason; else 0."""
+        return self.begun.deaths(task_id)
 
     @property
     def settled_total(self) -> int:

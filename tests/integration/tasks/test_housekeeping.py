@@ -39,7 +39,7 @@ def deliver(app: Celery, conn: Connection[Any]) -> Callable[..., Any]:
     """Register a job's task and deliver it one message, with a slice of time that is over at once unless told."""
 
     def act(job: Any, due_at: Any = DUE_AT, *, slice_s: float = 1e-9, **engine: Any) -> Any:
-        made = Mock(**{"run": lambda work: work(conn), "stopping": False, **engine})
+        made = Mock(**{"run": lambda work: work(conn), "stopping": False, "deaths": lambda _: 0, **engine})
         app.tasks.pop(TASK, None)
         chore = Chore("something", TASK, lambda: job, expires_s=60, period_s=60)
         register(app, made, [chore], slice_s=slice_s)

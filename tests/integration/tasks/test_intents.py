@@ -16,6 +16,7 @@ from omninode_bridge.contract.operation import Operation
 from omninode_bridge.contract.operation_types import operation_of
 from omninode_bridge.contract.wire import encode, encode_batch
 from omninode_bridge.intents.intents import intent_item
+from store.database.errors import Outage
 from store.outbox import outbox
 from store.reports import recovery as recoveries
 from tests import factories
@@ -166,7 +167,7 @@ def test_a_message_that_went_back_after_its_effects_is_answered_with_duplicates(
 
 
 def _database_away(*_: Any, **__: Any) -> None:
-    raise psycopg.OperationalError("the connection is gone")
+    raise Outage("the database is away")
 
 
 def _a_defect(*_: Any, **__: Any) -> None:

@@ -11,6 +11,7 @@ from omninode_bridge.contract.outcome import Outcome
 from omninode_bridge.contract.refusal import Refusal
 from store.database.errors import Outage
 from store.write.apply import Limits
+from store.write.progress import Suspects
 from tasks import settle as settle_module
 from tasks.settle import DEFECT_DELAYS_S, settle
 from tests.factories import step
@@ -24,6 +25,7 @@ class FakeEngine:
 
     def __init__(self, *, others_pass: bool = False) -> None:
         self.settled_total = 0
+        self.suspects = Suspects()
         self.waited: list[float] = []
         self._others_pass = others_pass
 
@@ -32,6 +34,9 @@ class FakeEngine:
 
     def state(self) -> dict[str, Any]:
         return {}
+
+    def deaths(self, task_id: str) -> int:
+        return 0
 
     def settled(self, operations: int) -> None:
         self.settled_total += operations
