@@ -3,7 +3,7 @@
 from migrations.sql_files import run
 
 revision = "029"
-down_revision = "027"
+down_revision = "028"
 
 
 def upgrade() -> None:
