@@ -27,12 +27,14 @@ from worker.schedule.jobs import JOBS
 from worker.schedule.schedules import schedules
 from worker.settings import Settings, settings
 
+HELD_LIMIT = 1000  # messages that a worker holds at most until their time has come
 REPLY_MARGIN_BYTES = 2048  # of a query's answer, for what stands around its rows; above all its asker's own words
 
 
 class FleetApp(Celery):  # type: ignore[misc]  # celery has no types
     """A Celery app that knows its worker's way to the database; nothing is opened before a worker starts."""
 
+    amqp_cls = "worker.incoming.connection:FleetAMQP"
     gate: Gate
 
 
@@ -83,6 +85,7 @@ def fleet_settings(settings: Settings) -> dict[str, Any]:
         "worker_concurrency": settings.worker_threads,
         "worker_prefetch_multiplier": 2,
         "worker_disable_prefetch": False,
+        "worker_eta_task_limit": HELD_LIMIT,
         "worker_enable_prefetch_count_reduction": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_send_task_events": True,

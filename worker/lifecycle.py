@@ -24,6 +24,9 @@ import worker.process.remote_control  # noqa: F401  # registers the remote contr
 from worker.app import FleetApp
 from worker.errors import FleetError
 from worker.found import require_database
+from worker.incoming.compression import bound_decompression
+from worker.incoming.consumer import FleetConsumer
+from worker.incoming.unreadable import UNREADABLE
 from worker.logs import configure
 from worker.schedule.beat import TickScheduler
 from worker.settings import Settings
@@ -52,10 +55,14 @@ def run_worker(app: FleetApp, settings: Settings, name: str | None, queues: tupl
     require_database(settings)
     signals.worker_shutting_down.connect(_watch_the_stop(settings.soft_shutdown_s), weak=False)
     signals.worker_ready.connect(_stop_warm_on_interrupt, weak=False)
+    if UNREADABLE in queues:
+        raise FleetError(f"queues: {UNREADABLE} is where messages are kept that are no tasks; no worker takes it")
     forget_builtin_tasks(app)
+    bound_decompression()
     worker = app.Worker(
         hostname=host_format(default_nodename(f"{name}@%h" if name else None)),
         pool_cls=ThreadPool,
+        consumer_cls=FleetConsumer,
         concurrency=threads,
         queues=list(queues),
         task_events=True,

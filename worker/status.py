@@ -12,6 +12,7 @@ from omninode_bridge.client.broker import FLEET_STATE_COMMAND
 from omninode_bridge.contract.errors import OnexError
 from store import status as store_status
 from store.database.connection import connection
+from worker.incoming.unreadable import UNREADABLE
 from worker.schedule.jobs import alert_limits
 from worker.settings import Settings
 
@@ -24,11 +25,13 @@ class FleetStatus:
     """What `fleet status` shows.
 
     queues    queue -> messages that wait (one message holds up to 1,000 operations); None where it cannot be told
-    workers   worker name -> its own account (breaker, pool, paused, pid, rss_bytes)
+    unreadable  messages that were no task and are kept in the broker; None where it cannot be told
+    workers   worker name -> its own account (breaker, pool, paused, pid, rss_bytes, unreadable_total)
     problems  what could not be reached
     """
 
     queues: dict[str, int | None] = field(default_factory=dict)
+    unreadable: int | None = None
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     store: store_status.StoreStatus | None = None
     problems: list[str] = field(default_factory=list)
@@ -44,7 +47,7 @@ class FleetStatus:
 def gather(app: Celery, settings: Settings, *, window_s: float = 10.0) -> FleetStatus:
     """Ask everybody once; takes a second or two."""
     status = FleetStatus()
-    _try(status, "broker", lambda: status.queues.update(queue_depths(app, settings.worker_queues)))
+    _try(status, "broker", lambda: _read_queues(status, app, settings))
     _try(status, "workers", lambda: status.workers.update(worker_states(app)))
     _try(status, "database", lambda: _read_store(status, settings, window_s))
     if "broker" not in " ".join(status.problems) and not status.workers:
@@ -69,6 +72,12 @@ def worker_states(app: Celery) -> dict[str, dict[str, Any]]:
     """Each worker's own account of itself."""
     replies = app.control.broadcast(FLEET_STATE_COMMAND, reply=True, timeout=REPLY_TIMEOUT_S) or []
     return {name: state for reply in replies for name, state in sorted(reply.items())}
+
+
+def _read_queues(status: FleetStatus, app: Celery, settings: Settings) -> None:
+    depths = queue_depths(app, (*settings.worker_queues, UNREADABLE))
+    status.unreadable = depths.pop(UNREADABLE)
+    status.queues.update(depths)
 
 
 def _read_store(status: FleetStatus, settings: Settings, window_s: float) -> None:

@@ -14,6 +14,7 @@ from omninode_bridge.contract.refusal import is_cut
 from store import letters
 from store.letters import Letter, LetterStatus
 from worker.cli.connection import Connection, command_connection
+from worker.cli.unreadable import unreadable_command
 from worker.database import limits
 from worker.settings import Settings
 
@@ -23,6 +24,9 @@ STATUSES = ("open", "retried", "discarded", "all")
 @click.group("dlq")
 def dlq_command() -> None:
     """Work on dead letters: what was refused, and why."""
+
+
+dlq_command.add_command(unreadable_command)
 
 
 @dlq_command.command("list")

@@ -74,6 +74,8 @@ def _show(status: FleetStatus) -> None:
             memory,
         )
     console.print(workers)
+    if line := unreadable_line(status):
+        console.print(line, highlight=False)
     if status.store is not None:
         _show_store(console, status)
     for problem in status.problems:
@@ -103,6 +105,17 @@ def _show_store(console: Console, status: FleetStatus) -> None:
         )
     for alert in status.store.alerts:
         console.print(alert_line(alert), highlight=False)
+
+
+def unreadable_line(status: FleetStatus) -> str | None:
+    """What was no task, red; None while there is none."""
+    since_start = sum(int(state.get("unreadable_total") or 0) for state in status.workers.values())
+    if not status.unreadable and not since_start:
+        return None
+    return (
+        f"[bold red]unreadable messages: {status.unreadable or 0:,} kept (fleet dlq unreadable), "
+        f"{since_start:,} found by these workers[/bold red]"
+    )
 
 
 def alert_line(alert: Alert) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from celery.worker.control import inspect_command
 
 from omninode_bridge.client.broker import FLEET_STATE_COMMAND
+from worker.incoming.unreadable import tally
 
 
 @inspect_command(name=FLEET_STATE_COMMAND)  # type: ignore[untyped-decorator]  # celery has no types
@@ -21,6 +22,7 @@ def fleet_state(state: Any, **_: Any) -> dict[str, Any]:
         "threads": consumer.pool.num_processes,
         "pid": os.getpid(),
         "rss_bytes": rss_bytes(),
+        "unreadable_total": tally.total,
     }
 
 

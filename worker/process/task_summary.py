@@ -40,6 +40,8 @@ class FleetRequest(Request):  # type: ignore[misc]  # celery has no types
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
+        # The body is decoded by now: the thread that runs the task need not do it again, nor can it fail there.
+        self._body, self._content_type, self._content_encoding = message.payload, None, None
         sent = self._request_dict.get("argsrepr")
         self._argsrepr = shown_arguments(sent, task_name=self._type, args=self._args, kwargs=self._kwargs)
         self._kwargsrepr = "{}"
