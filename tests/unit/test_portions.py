@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.checkout import ROOT
+from tests.checkout import CHECKOUT
 from tests.portions import APART, KINDS, PROCESSES_PER_CORE, processes, rank
 
 
@@ -34,4 +34,4 @@ def test_the_shared_fleet_comes_first_to_those_who_have_it_and_last_to_the_other
 
 def test_what_stands_apart_is_there_and_asks_no_shared_fleet() -> None:
     for path in APART:
-        assert not re.search(r"def test_\w+\([^)]*\b(stack|empty)\b", (ROOT / path).read_text(encoding="utf-8"))
+        assert not re.search(r"def test_\w+\([^)]*\b(stack|empty)\b", (CHECKOUT / path).read_text(encoding="utf-8"))
