@@ -50,7 +50,7 @@ class Answerer:
     def pause(self) -> None:
         """Take nothing more until `resume`."""
         self._go.clear()
-        assert self._resting.wait(5)
+        assert self._resting.wait(60)
 
     def resume(self) -> None:
         self._resting.clear()
@@ -109,4 +109,4 @@ def answering(url: str, *, prefix: str = "", queue: str = QUEUE) -> Iterator[Ans
         yield answerer
     finally:
         answerer.stop()
-        thread.join(10)
+        thread.join(60)

@@ -121,7 +121,7 @@ class Stack:
 
 
 def fleet(
-    *words: str | Path, environment: Mapping[str, str] | None = None, timeout_s: float = 90
+    *words: str | Path, environment: Mapping[str, str] | None = None, timeout_s: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run a `fleet` command to its end. OMNINODE_ variables of the caller's shell do not reach it."""
     return subprocess.run(

@@ -10,11 +10,13 @@ from xdist.workermanage import WorkerController
 PROCESSES_PER_CORE = 2.5  # tests wait for servers and processes more than they work
 FLEETS = 2  # processes that take what asks the shared fleet
 KINDS = ("tests/acceptance/", "tests/integration/", "tests/property/", "tests/unit/")
-OWN_FLEETS = (  # or none, of the acceptance tests; the longest first
+APART = (  # acceptance tests that do not ask it, the longest first
     "tests/acceptance/bus/test_bus_away.py",
     "tests/acceptance/fleet/test_beats.py",
     "tests/acceptance/fleet/test_up.py",
-    "tests/acceptance/fleet/test_tasks.py",
+    "tests/acceptance/commands/test_output.py",
+    "tests/acceptance/commands/test_schedules.py",
+    "tests/acceptance/commands/test_queries.py",
 )
 
 
@@ -27,8 +29,8 @@ def processes(cores: int, arguments: list[str]) -> int:
 
 def rank(portion: str, *, with_fleet: bool) -> tuple[int, int]:
     """What a process takes first has the lowest rank. `with_fleet`: it is one of those for the shared fleet."""
-    if portion in OWN_FLEETS:
-        return (1, OWN_FLEETS.index(portion))
+    if portion in APART:
+        return (1, APART.index(portion))
     kind = next((number for number, path in enumerate(KINDS) if portion.startswith(path)), len(KINDS))
     if kind == 0:
         return (0 if with_fleet else len(KINDS) + 2, 0)

@@ -73,7 +73,7 @@ def test_a_program_of_the_readme_runs_as_it_stands(stack: Stack, number: int) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert SAID[number] in done.stdout

@@ -51,7 +51,7 @@ class Store:
             texts = [
                 encode_batch([encode(item) for item in batch]) for batch in batches[position :: len(self.connections)]
             ]
-            start.wait(30)
+            start.wait(60)
             conn = self.connections[position]
             return [outcome for text in texts for outcome in apply(conn, decode_batch(text, task_id="property"))]
 

@@ -111,7 +111,7 @@ class Example:
         start = Barrier(len(connections))
 
         def work(position: int) -> None:
-            start.wait(30)
+            start.wait(60)
             for action in actions[position :: len(connections)]:
                 self.act(connections[position], action)
 

@@ -227,7 +227,7 @@ def test_a_worker_told_to_stop_finishes_what_it_does_and_gives_the_rest_back(
         wait_until(lambda: own_worker.unacknowledged() == 4, seconds=10, what="the worker has fetched all that it may")
         own_worker.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "Warm shutdown" in own_worker.log.read_text(), seconds=10, what="it has heard")
-    assert own_worker.process.wait(20) == 0, own_worker.log.read_text()
+    assert own_worker.process.wait(60) == 0, own_worker.log.read_text()
     states = [own_worker.app.backend.get_state(answer) for answer in answers]
     finished = states.count("SUCCESS")
     assert 2 <= finished <= 4  # what its two threads were at, and perhaps what lay ready for them
@@ -237,7 +237,7 @@ def test_a_worker_told_to_stop_finishes_what_it_does_and_gives_the_rest_back(
 
 def test_an_idle_worker_stops_within_seconds(own_worker: OwnWorker) -> None:
     own_worker.process.send_signal(signal.SIGTERM)
-    assert own_worker.process.wait(10) == 0, own_worker.log.read_text()
+    assert own_worker.process.wait(60) == 0, own_worker.log.read_text()
 
 
 def test_logs_hold_no_payload_and_no_password(own_worker: OwnWorker, stack: Stack) -> None:

@@ -77,4 +77,4 @@ def publishing(url: str) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)

@@ -417,5 +417,5 @@ def test_it_is_known_when_a_worker_waits_for_nothing_any_more(database: str) -> 
         wait_until(lambda: fleet.gate.settled_total == 1, seconds=10, what="the effect is committed")
         assert not ended.is_set()
         fleet.gate.stop_waiting()
-        thread.join(10)
+        thread.join(60)
         assert ended.is_set()

@@ -1,7 +1,7 @@
 """The client when messages, answers, rights or whole brokers are missing."""
 
 import logging
-import time
+import threading
 
 import pytest
 import redis
@@ -21,9 +21,9 @@ def test_an_answer_that_was_not_told_is_found(broker: str, answerer: Answerer) -
     answerer.choose = lambda _, items: ("silent", applied(items))
     with client_of(broker, _resend=Backoff(first_s=60, most_s=60)) as client:
         for number in range(3):  # more sweeps that find something than a subscription may miss
-            assert client.submit(heartbeat(number)).result(5).committed
+            assert client.submit(heartbeat(number)).result(60).committed
         answerer.choose = lambda _, items: ("answer", applied(items))
-        assert client.submit(heartbeat()).result(5).committed
+        assert client.submit(heartbeat()).result(60).committed
     assert client.stats().resent == 0
 
 
@@ -33,7 +33,7 @@ def test_a_lost_message_is_sent_again_under_the_same_ids(broker: str, answerer: 
     )
     with client_of(broker) as client:
         handles = client.submit_many([heartbeat(number) for number in range(3)])
-        client.flush(10)
+        client.flush(60)
     (task_id,) = answerer.deliveries
     assert answerer.deliveries[task_id] == 3
     assert [item.operation_id for item in answerer.operations[task_id]] == [one.operation_id for one in handles]
@@ -50,7 +50,7 @@ def test_a_lost_message_holds_up_no_other(broker: str, answerer: Answerer) -> No
     lost = client.submit(heartbeat(13))
     wait_until(lambda: answerer.deliveries, seconds=5, what="the batch arrived")
     others = [client.submit(heartbeat(number)) for number in range(3)]
-    assert all(other.result(5).committed for other in others)
+    assert all(other.result(60).committed for other in others)
     assert not lost.done()
     with pytest.raises(OnexError, match="1 of 4"):
         client.close(0)
@@ -61,7 +61,7 @@ def test_a_failed_task_is_no_confirmation(broker: str, answerer: Answerer, caplo
         ("fail", None) if answerer.deliveries[task_id] < 2 else ("answer", applied(items))
     )
     with caplog.at_level(logging.WARNING), client_of(broker) as client:
-        assert client.submit(heartbeat()).result(10).committed
+        assert client.submit(heartbeat()).result(60).committed
     assert (client.stats().resent, client.stats().confirmed) == (1, 1)
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
         "the task ended as FAILURE (RuntimeError); its 1 operations will be sent again"
@@ -79,7 +79,7 @@ def test_no_copies_pile_up_on_a_backlog(broker: str, answerer: Answerer) -> None
             client.flush(0.5)
         assert queue.llen("persist") == 2
         answerer.resume()
-        client.flush(5)
+        client.flush(60)
     assert set(answerer.deliveries.values()) == {1}
 
 
@@ -99,7 +99,7 @@ def test_a_producers_account_needs_no_more_rights_than_its_manual_says(
             ("drop", None) if answerer.deliveries[task_id] < 2 else ("silent", applied(items))
         )
         with client_of(broker.replace("//:test@", "//producer:secret@")) as client:
-            assert client.submit(heartbeat()).result(10).committed
+            assert client.submit(heartbeat()).result(60).committed
         assert client.stats().last_error is None
         admin.execute_command("ACL", "DELUSER", "producer")
 
@@ -112,13 +112,13 @@ def test_what_is_submitted_while_the_broker_is_away_arrives_when_it_is_back(
 ) -> None:
     url = restartable_broker.url
     with answering(url) as answerer, client_of(url) as client:
-        client.submit(heartbeat()).result(5)
+        client.submit(heartbeat()).result(60)
         restartable_broker.kill()
         handles = client.submit_many([heartbeat(number) for number in range(1000)])
         wait_until(lambda: not client.stats().broker_available, seconds=5, what="the outage is noticed")
         assert client.stats().pending == 1000
         restartable_broker.start()
-        client.flush(20)
+        client.flush(60)
         assert client.stats().broker_available
         assert all(handle.result(0).committed for handle in handles)
     assert len({item.operation_id for item in answerer.received}) == 1001
@@ -134,13 +134,14 @@ def test_batches_survive_a_broker_that_forgets(restartable_broker: RestartableBr
         restartable_broker.kill()
         restartable_broker.start()
         with answering(url):
-            client.flush(20)
+            client.flush(60)
 
 
 def test_a_broker_that_answers_nothing_holds_up_no_close(black_hole: str) -> None:
+    before = threading.enumerate()
     client = FleetClient(black_hole)
     client.submit(heartbeat())
-    begun = time.monotonic()
     with pytest.raises(OnexError, match="1 of 1"):
         client.close(0.5)
-    assert time.monotonic() - begun < 3
+    stuck = {thread.name for thread in threading.enumerate() if thread not in before}
+    assert "fleet-client-send" in stuck, "it was not waited for: it is in its socket for seconds"

@@ -40,10 +40,10 @@ def test_a_celery_workers_result_is_a_confirmation(broker: str) -> None:
         try:
             with client_of(broker, key_prefix="node_", _resend=Backoff(first_s=60, most_s=60)) as client:
                 handles = client.submit_many([heartbeat(number) for number in range(300)])
-                assert {handle.result(20).status for handle in handles} == {"duplicate"}
+                assert {handle.result(60).status for handle in handles} == {"duplicate"}
         finally:
             worker.terminate()
-            worker.communicate(timeout=20)
+            worker.communicate(timeout=120)
 
 
 # ---- processes ------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def run_program(source: str, *arguments: str) -> subprocess.CompletedProcess[str
         [sys.executable, "-c", PREAMBLE + source, *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
         env=program_environment(),
     )
@@ -76,7 +76,7 @@ def test_a_fork_refuses_its_parents_client_and_disturbs_it_not(broker: str, answ
         """
 client = FleetClient(sys.argv[1])
 handle = client.submit(data)
-handle.result(5)
+handle.result(60)
 later = client.submit(data)
 child = os.fork()
 if child == 0:
@@ -88,11 +88,11 @@ if child == 0:
         else:
             os._exit(3)
     with FleetClient(sys.argv[1]) as own:
-        own.submit(data).result(5)
+        own.submit(data).result(60)
     sys.exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-later.result(5)
-client.submit(data).result(5)
+later.result(60)
+client.submit(data).result(60)
 client.close(5)
 print("parent", client.stats().confirmed)
 """,
@@ -125,7 +125,7 @@ def test_celerys_own_variables_lead_no_client_astray(
     for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"):
         monkeypatch.setenv(name, "redis://127.0.0.1:1/0")
     with client_of(broker) as client:
-        assert client.submit(heartbeat()).result(5).committed
+        assert client.submit(heartbeat()).result(60).committed
 
 
 # ---- asyncio --------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_asyncio_submits_and_awaits(broker: str, answerer: Answerer) -> None:
             handles = await asyncio.gather(*[client.submit(heartbeat(number)) for number in range(200)])
             handles += await client.submit_many([heartbeat(number) for number in range(30)])
             outcomes = await asyncio.gather(*handles)
-            await client.flush(5)
+            await client.flush(60)
             return outcomes
 
     assert len({outcome.operation_id for outcome in asyncio.run(run()) if outcome.committed}) == 230

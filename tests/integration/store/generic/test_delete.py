@@ -139,7 +139,7 @@ def test_what_others_do_meanwhile_is_counted_right(
         delete.start()
         wait_until(waits_for_a_lock(watching), seconds=5, what="the delete waits for the other one")
         other.commit()
-        delete.join(10)
+        delete.join(60)
     assert [answer["rows_affected"] for answer in answers] == [affected]
     assert ledger(store, operation_id)[0][3] == {"rows_affected": affected}
     assert count(store.conn, "bridge_states") == {0: 0, 1: 1, 2: 0}[affected]

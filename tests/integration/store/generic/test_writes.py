@@ -255,7 +255,7 @@ def test_deliveries_of_one_write_at_the_same_time_count_once(store: Store, datab
 
     def update() -> Row:
         with store_connection(database_any) as conn:
-            barrier.wait(30)
+            barrier.wait(60)
             return Store(conn).written("update", "bridge_state", **write)
 
     with ThreadPoolExecutor(6) as pool:
@@ -269,7 +269,7 @@ def test_of_twenty_inserts_of_one_key_one_succeeds(store: Store, database_any: s
 
     def insert() -> str:
         with store_connection(database_any) as conn:
-            barrier.wait(30)
+            barrier.wait(60)
             answer = Store(conn).ask("insert", WORKFLOW, entity=row)
             return answer["error_code"] or "created"
 
@@ -328,7 +328,7 @@ def test_the_clock_is_read_when_the_rows_are_held(store: Store, database_any: st
             pid = [store.conn.info.backend_pid]
             wait_until(lambda: (watcher.execute(waiting, pid).fetchone() or (0,))[0], seconds=10, what="it waits")
             ((held_until,),) = holder.execute("select clock_timestamp()").fetchall()
-        update.join(10)
+        update.join(60)
     ((said,),) = store.conn.execute("select clocks ->> 'namespace' from workflow_executions").fetchall()
     since = timedelta(microseconds=int(said[:16], 16))
     assert datetime.min.replace(tzinfo=held_until.tzinfo) + since > held_until

@@ -231,7 +231,7 @@ def test_a_rebuild_waits_for_a_transition_that_is_on_its_way_and_counts_it_once(
             thread.start()
             waiting = "select count(*) from pg_locks where not granted"
             wait_until(lambda: conn.execute(waiting).fetchone() != (0,), seconds=20, what="the rebuild waits")
-        thread.join(20)
+        thread.join(60)
     assert result == [Rebuilt(KIND, entity_id, "rebuilt")]
     (row,) = rows(conn)
     assert (row[2], row[4]) == ("COMPLETED", 2)

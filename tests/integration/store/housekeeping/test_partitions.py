@@ -167,7 +167,7 @@ def test_several_at_once_make_each_day_once(connection: Connection[Any], databas
 
     def call(_: int) -> int:
         with psycopg.connect(database_any, autocommit=True) as mine:
-            barrier.wait(30)
+            barrier.wait(60)
             return partitions.ensure(mine, days_back=8, days_ahead=9)
 
     before = sum(len(days_of(connection, table)) for table in TABLES)

@@ -279,7 +279,7 @@ def test_a_step_that_comes_between_look_and_lock_is_seen(
         wait_until(lambda: writer.execute(waits).fetchone() == (True,), seconds=20, what="the look")
         add_step(writer, workflow, AT)
         writer.execute("select pg_advisory_unlock(7)")
-        counts = [batch.counts for batch in done.result(20)]
+        counts = [batch.counts for batch in done.result(60)]
     assert not any("workflow_executions.rows" in count for count in counts)
     assert keys(conn, "workflow_executions") == {workflow}
     assert len(keys(conn, "workflow_steps")) == 1

@@ -207,7 +207,7 @@ def test_a_claim_waits_for_the_other_transaction_and_sees_how_it_ended(conn: Con
                 lambda: (watcher.execute(waiting, pid).fetchone() or (0,))[0], seconds=10, what="it waits for the claim"
             )
             assert results == []
-        late.join(10)
+        late.join(60)
     assert results == ["applied"]
 
 

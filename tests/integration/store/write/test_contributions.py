@@ -193,7 +193,7 @@ def test_an_old_contribution_that_another_transaction_has_just_taken_is_a_duplic
             wait_until(
                 lambda: (watcher.execute(waiting, pid).fetchone() or (0,))[0], seconds=10, what="it waits for the claim"
             )
-        late.join(10)
+        late.join(60)
     assert results == ["duplicate"]
     assert count(conn, "dead_letters") == 0
     assert as_folded(conn, old)
@@ -216,7 +216,7 @@ def test_rows_of_both_kinds_are_locked_in_one_pass_by_key(conn: Conn, database_a
                 lambda: (watcher.execute(waiting, pid).fetchone() or (0,))[0], seconds=10, what="it waits for the row"
             )
             free = watcher.execute("select bridge_id from bridge_states order by 1 for update skip locked").fetchall()
-        applying.join(10)
+        applying.join(60)
     assert [bridge_id for (bridge_id,) in free] == bridges[3:]
 
 

@@ -35,5 +35,5 @@ def relaying(database: str, bus: Bus, **options: Any) -> Iterator[Relay]:
         yield relay
     finally:
         relay.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive(), "it does not stop"

@@ -65,8 +65,8 @@ class RelayProcess:
         return [json.loads(line) for line in self._said]
 
     def _end(self) -> int:
-        code = self.process.wait(20)
-        self._reading.join(5)
+        code = self.process.wait(60)
+        self._reading.join(60)
         return code
 
     def _read(self) -> None:
@@ -247,7 +247,7 @@ def test_without_a_bus_a_relay_says_what_is_missing(database: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert "OMNINODE_BUS_URL: missing" in done.stderr

@@ -24,7 +24,7 @@ def confirm(*handles: Handle) -> None:
 def test_a_result_is_waited_for() -> None:
     one = handle()
     threading.Timer(0.01, confirm, [one]).start()
-    assert one.result(5).status == "applied"
+    assert one.result(60).status == "applied"
     assert one.done()
     assert one.confirmed_at is not None and one.confirmed_at >= one.submitted_at
 

@@ -78,4 +78,4 @@ def test_what_comes_after_a_closed_window_has_opened_again_is_sent_at_once(
         assert sending.batches.get(timeout=10).task_id not in {batch.task_id for batch in batches}
     finally:
         sending.pending.stop()
-        sending.thread.join(10)
+        sending.thread.join(60)

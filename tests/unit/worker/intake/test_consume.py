@@ -285,7 +285,7 @@ def test_a_stop_waits_for_confirmations_commits_and_leaves_the_group() -> None:
     consumption.stop()
     consumption.stop()
     fleet.confirm(0)
-    running.join(5)
+    running.join(60)
     assert not running.is_alive() and bus.closed
     assert bus.committed == [0] and len(fleet.items) == 1
 
@@ -312,7 +312,7 @@ def test_a_bus_that_is_away_is_an_interruption(caplog: pytest.LogCaptureFixture)
         fleet.confirm(0)
         wait_until(lambda: bus.committed == [0], seconds=5, what="it commits")
         consumption.stop()
-        running.join(5)
+        running.join(60)
     assert caplog.messages.count("bus_away") == caplog.messages.count("bus_back") == 1
 
 
