@@ -58,11 +58,11 @@ POISON_ATTEMPTS = 3
 PATIENCE_S = 45.0
 PATIENCE_OF_STATEMENT = 1.5  # of statement_timeout, where that is more
 LONGEST_RETRY_S = 5.0
-SINGLING_S = 20.0  # for one call; far below the time after which the broker gives the message to somebody else
+SINGLING_S = 20.0  # for one call, from the first failure on; the broker gives a message to somebody else after 120
 # A statement that hangs costs the time of one statement once. What is left of it is found in little time: a half
 # of a batch needs milliseconds, and what is alone gets more than it should ever need.
 HALF_MS = 1000
-ALONE_MS = 3000
+ALONE_MS = 2000
 LOCK_MS = 500
 
 _DEFAULTS = Limits()
@@ -160,6 +160,7 @@ class _Applying:
         progress.slow = progress.slow or is_canceled(error) or is_lock_wait(error)
         if not progress.singling:
             progress.singling = True
+            self._until = time.monotonic() + SINGLING_S
             self._demand_answer(error, progress.kinds(part))
             known = attempts.known(self._conn, [progress.items[n].operation_id for n in part])
             if len(part) > 1 and known:

@@ -1,8 +1,8 @@
 """Which tasks this worker has begun, noted beside the broker before it touches them, so that a message which ends its
 workers is known as one.
 
-    begun:<task id> = "host:pid:run[!] ..."   who has begun it and not settled it; ! where it was alone in its worker
-    worker:<host:pid:run>                     that worker lives; goes by itself 30 s after it does not
+    omninode:begun:<task id> = "host:pid:run[!] ..."  who has begun it and not settled it; ! where it was alone there
+    omninode:worker:<host:pid:run>                    that worker lives; goes by itself 30 s after it does not
 
 A worker that ends takes with it whatever it was at: one of these messages may be why, and the others are not. So who
 finds that a worker has died with a message takes it alone, when nothing else is under way in its process: only the
@@ -211,7 +211,7 @@ class BegunTasks:
         return answer
 
     def _key(self, kind: str, name: str) -> str:
-        return f"{self._prefix}{kind}:{name}"
+        return f"{self._prefix}omninode:{kind}:{name}"
 
 
 class Turns:

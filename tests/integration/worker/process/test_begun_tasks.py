@@ -57,7 +57,7 @@ def die_with(broker: str, *tasks: str) -> None:
 
 def notes(client: redis.Redis) -> dict[str, str]:
     found: dict[str, str] = {}
-    for key in sorted(client.scan_iter("fleet:begun:*")):
+    for key in sorted(client.scan_iter("fleet:omninode:begun:*")):
         value = client.get(key)
         assert isinstance(value, bytes)
         found[key.decode().rsplit(":", 1)[-1]] = value.decode()
@@ -78,7 +78,7 @@ def test_what_is_settled_is_forgotten_many_at_a_time(
     assert list(notes(client)) == ["c"]
     begun.close()
     assert notes(client) == {}
-    assert list(client.scan_iter("fleet:worker:*")) == []
+    assert list(client.scan_iter("fleet:omninode:worker:*")) == []
 
 
 def test_a_message_that_took_three_workers_with_it_is_known(begun: BegunTasks, broker: str) -> None:
@@ -160,12 +160,12 @@ def test_what_is_given_back_accuses_nobody(begun: BegunTasks, client: redis.Redi
 def test_a_copy_that_a_living_worker_is_at_is_no_death(begun: BegunTasks, client: redis.Redis) -> None:
     other = BegunTasks(lambda: client, key_prefix="fleet:")
     other._token = f"elsewhere:1:{uuid4().hex[:8]}"
-    client.set(f"fleet:worker:{other._token}", "1")
-    client.set("fleet:begun:a", " ".join(f"{other._token}!" for _ in range(3)))
+    client.set(f"fleet:omninode:worker:{other._token}", "1")
+    client.set("fleet:omninode:begun:a", " ".join(f"{other._token}!" for _ in range(3)))
     with begun.working_on("a") as deaths:
         assert deaths == 0
-    client.delete(f"fleet:worker:{other._token}")
-    client.set("fleet:begun:b", " ".join(f"{other._token}!" for _ in range(3)))
+    client.delete(f"fleet:omninode:worker:{other._token}")
+    client.set("fleet:omninode:begun:b", " ".join(f"{other._token}!" for _ in range(3)))
     with begun.working_on("b") as deaths:
         assert deaths == 3
 
