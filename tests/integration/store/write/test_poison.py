@@ -395,30 +395,6 @@ def test_an_intent_whose_event_the_outbox_cannot_take_is_set_aside(conn: Conn) -
 # ---- what cannot be encoded ------------------------------------------------------------------------------------------
 
 
-def test_what_the_connection_cannot_encode_is_refused_alone(conn: Conn) -> None:
-    conn.execute("set client_encoding = 'LATIN1'")
-    rocket = execution(metadata={"name": "\N{ROCKET}"})
-    outcomes = apply(conn, [step(), rocket, step()])
-    assert [o.code for o in outcomes] == [None, "VALIDATION_ERROR", None]
-    assert "encoding" in (outcomes[1].message or "")
-    ((payload,),) = conn.execute("select payload from dead_letters").fetchall()
-    assert json.loads(payload)["data"]["metadata"] == {"name": "\N{ROCKET}"}, "its escapes say the same"
-    assert [o.code for o in apply(conn, [execution(metadata={"name": "\N{ROCKET}"})])] == ["VALIDATION_ERROR"]
-
-
-@pytest.mark.parametrize("alone", [True, False])
-def test_a_lone_surrogate_that_got_past_is_refused_alone(conn: Conn, alone: bool) -> None:
-    operation = step()
-    bad = operation.model_copy(update={"data": operation.data.model_copy(update={"step_name": "a\ud800"})})
-    outcomes = apply(conn, [bad] if alone else [step(), bad, step()])
-    assert [o.code for o in outcomes if o.code] == ["VALIDATION_ERROR"]
-    ((payload,),) = conn.execute("select payload from dead_letters").fetchall()
-    assert json.loads(payload)["data"]["step_name"] == "a\ud800"
-
-
-# ---- and back again --------------------------------------------------------------------------------------------------
-
-
 def test_a_poison_letter_is_retried_as_it_is_and_repaired_and_begins_anew(conn: Conn) -> None:
     spoil(conn, "workflow_steps", RAISE_INTERNAL_ERROR, column="step_name")
     first, second = step(step_name=MARK), step(step_name=MARK)
