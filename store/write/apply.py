@@ -107,6 +107,9 @@ class _Applying:
 
     def outcomes(self) -> list[Outcome]:
         progress = self._progress
+        if progress.doubt is not None:
+            self._demand_answer(progress.doubt, [])
+            progress.doubt = None
         while progress.parts or progress.alone:
             while progress.parts:
                 self._try(progress.parts[0])

@@ -46,6 +46,7 @@ class Progress:
     defects   what met a defect of ours by itself
     taken     kinds of which a row was committed since then
     singling  whether a part has failed in a way that may be one row's
+    doubt     why it has to be asked first whether any row is taken
     slow      whether such a row keeps others waiting: then trials are given little time
     """
 
@@ -60,6 +61,7 @@ class Progress:
         self.whole: list[Outcome] | None = None
         self.singling = False
         self.slow = False
+        self.doubt: Exception | None = None
         self._broke = False
         positions = list(range(len(self.items)))
         if self.suspects:
@@ -102,6 +104,8 @@ class Progress:
         if not self._broke and not self.singling:
             self._broke = True
             return
+        if not self.singling:
+            self.doubt = error
         self.singling = True
         if len(part) > 1:
             self.halve(part)

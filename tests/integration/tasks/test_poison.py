@@ -152,8 +152,12 @@ def test_an_outage_is_a_pause_that_sets_nothing_aside(fleet: Fleet, conn: Conn) 
 def test_a_server_that_ends_every_connection_is_an_outage(fleet: Fleet, conn: Conn) -> None:
     """It lets nobody work, though it lets everybody in."""
     spoil(conn, "operations", END_BACKEND, column="digest", always=True)
-    text = encode_batch([encode(item) for item in [step(), step()]])
-    assert fleet.call("persist_batch", text, queue="persist").state == "REJECTED"
+    text = encode_batch([encode(step()) for _ in range(100)])
+    asked_before = fleet.gate.pool.statistics().requests_total
+    for _ in range(5):
+        assert fleet.call("persist_batch", text, queue="persist").state == "REJECTED"
+    assert fleet.gate.paused
+    assert fleet.gate.pool.statistics().requests_total - asked_before < 60, "it is not looked for in every row"
     heal(conn, "operations")
     assert count(conn, "dead_letters") == 0
 
