@@ -1,8 +1,13 @@
 """Rows that PostgreSQL cannot take: what a test makes of a database to have some."""
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
+
+from omninode_bridge.contract.operation import Operation
+from omninode_bridge.contract.outcome import Outcome
+from store.write.apply import apply
 
 Conn = psycopg.Connection[Any]
 
@@ -27,3 +32,20 @@ def spoil(conn: Conn, table: str, what: str, *, column: str, always: bool = Fals
 
 def heal(conn: Conn, table: str) -> None:
     conn.execute(f"drop trigger spoil on {table}")
+
+
+def apply_patiently(conn: Conn, batch: list[Any]) -> tuple[list[Outcome], list[float]]:
+    """The outcomes, and how long was waited between tries; nothing is waited for here."""
+    waited: list[float] = []
+    return apply(conn, batch, pause=waited.append), waited
+
+
+def poison_of(conn: Conn) -> list[tuple[UUID, str]]:
+    return conn.execute("select id, message from dead_letters where code = 'POISON' order by id").fetchall()
+
+
+def attempts_of(conn: Conn, operation: Operation) -> int:
+    row = conn.execute(
+        "select attempts from operation_attempts where operation_id = %s", (operation.operation_id,)
+    ).fetchone()
+    return row[0] if row else 0

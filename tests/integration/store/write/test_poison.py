@@ -1,37 +1,42 @@
 """Rows that PostgreSQL cannot take, beside outages: the one is set aside, the other is waited for."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from omninode_bridge.contract.errors import OnexError
 from omninode_bridge.contract.operation import Operation
 from omninode_bridge.contract.outcome import Outcome
-from omninode_bridge.contract.wire import decode_operation
-from store import letters
 from store.database.errors import HeldBack, Lost, Outage
 from store.write import apply as apply_module
 from store.write.apply import apply
 from store.write.progress import Progress, Suspects
 from tests.factories import (
     bridge_state,
-    contribution,
     count,
     execution,
     heartbeat,
-    publish_event,
     stamp,
     step,
     store_connection,
     transition,
 )
-from tests.poison import END_BACKEND, HANG, MARK, RAISE_ANYTHING, RAISE_INTERNAL_ERROR, heal, spoil
+from tests.poison import (
+    END_BACKEND,
+    HANG,
+    MARK,
+    RAISE_ANYTHING,
+    RAISE_INTERNAL_ERROR,
+    apply_patiently,
+    attempts_of,
+    heal,
+    poison_of,
+    spoil,
+)
 
 Conn = psycopg.Connection[Any]
 
@@ -40,23 +45,6 @@ Conn = psycopg.Connection[Any]
 def conn(database_any: str) -> Iterator[Conn]:
     with store_connection(database_any) as connection:
         yield connection
-
-
-def apply_patiently(conn: Conn, batch: list[Any]) -> tuple[list[Outcome], list[float]]:
-    """The outcomes, and how long was waited between tries; nothing is waited for here."""
-    waited: list[float] = []
-    return apply(conn, batch, pause=waited.append), waited
-
-
-def poison_of(conn: Conn) -> list[tuple[UUID, str]]:
-    return conn.execute("select id, message from dead_letters where code = 'POISON' order by id").fetchall()
-
-
-def attempts_of(conn: Conn, operation: Operation) -> int:
-    row = conn.execute(
-        "select attempts from operation_attempts where operation_id = %s", (operation.operation_id,)
-    ).fetchone()
-    return row[0] if row else 0
 
 
 KINDS: list[tuple[str, str, Callable[[], Operation]]] = [
@@ -354,62 +342,6 @@ def test_a_connection_that_breaks_once_costs_nothing(conn: Conn, database_any: s
             apply(other, batch, progress=progress)
     assert [o.status for o in apply(conn, batch, progress=progress)] == ["applied"] * 2
     assert count(conn, "operation_attempts") == 0
-
-
-# ---- the ledger, the dead letters and the outbox fail at one row too -------------------------------------------------
-
-
-def test_a_row_that_the_ledger_cannot_take_is_a_dead_letter_nevertheless(conn: Conn) -> None:
-    poison = step()
-    conn.execute(
-        "create function spoil_one() returns trigger language plpgsql as $$ begin "
-        f"if new.operation_id = '{poison.operation_id}' then raise exception using errcode = 'XX000'; end if; "
-        "return new; end $$"
-    )
-    conn.execute("create trigger spoil before insert on operations for each row execute function spoil_one()")
-    batch = [step(), poison, step()]
-    for _ in range(2):
-        outcomes, _waited = apply_patiently(conn, batch)
-        assert [o.code for o in outcomes] == [None, "POISON", None]
-    assert [id_ for id_, _ in poison_of(conn)] == [poison.operation_id]
-
-
-def test_a_dead_letter_whose_payload_cannot_be_kept_is_kept_without(conn: Conn) -> None:
-    spoil(conn, "dead_letters", RAISE_INTERNAL_ERROR, column="payload")
-    raw = {"workflow_id": str(uuid4()), "step_name": "", "step_order": 1, "status": MARK}
-    refusal = decode_operation(raw, seed="task:0", operation_type="persist_workflow_step")
-    outcomes, _ = apply_patiently(conn, [step(), refusal, step()])
-    assert [o.status for o in outcomes] == ["applied", "refused", "applied"]
-    ((payload, message),) = conn.execute("select payload, message from dead_letters").fetchall()
-    assert payload == "null" and "could not be kept" in message
-
-
-def test_an_intent_whose_event_the_outbox_cannot_take_is_set_aside(conn: Conn) -> None:
-    spoil(conn, "event_logs", RAISE_INTERNAL_ERROR, column="payload")
-    poison = publish_event(payload={"name": MARK})
-    outcomes, _ = apply_patiently(conn, [publish_event(), poison, contribution()])
-    assert [o.code for o in outcomes] == [None, "POISON", None]
-    assert count(conn, "event_logs") == 3, "the event, the announcement of what was summed, and the failure's"
-
-
-# ---- what cannot be encoded ------------------------------------------------------------------------------------------
-
-
-def test_a_poison_letter_is_retried_as_it_is_and_repaired_and_begins_anew(conn: Conn) -> None:
-    spoil(conn, "workflow_steps", RAISE_INTERNAL_ERROR, column="step_name")
-    first, second = step(step_name=MARK), step(step_name=MARK)
-    assert [o.code for o in apply_patiently(conn, [first, second, step()])[0]] == ["POISON", "POISON", None]
-    letter = letters.find(conn, first.operation_id)
-    with pytest.raises(OnexError, match="XX000"):
-        letters.retry(conn, letter)
-    assert letters.find(conn, first.operation_id).status == "open" and attempts_of(conn, first) == 3
-    other = letters.find(conn, second.operation_id)
-    repaired = json.loads(other.payload or "") | {"data": json.loads(other.payload or "")["data"] | {"step_name": "ok"}}
-    assert letters.retry(conn, other, payload=json.dumps(repaired)) == second.operation_id
-    heal(conn, "workflow_steps")
-    assert letters.retry(conn, letter) == first.operation_id
-    assert count(conn, "operation_attempts") == 0 and count(conn, "workflow_steps") == 3
-    assert [o.status for o in apply(conn, [first, second])] == ["duplicate"] * 2
 
 
 def test_batches_that_meet_poison_at_the_same_time_do_not_harm_each_other(conn: Conn, database_any: str) -> None:
