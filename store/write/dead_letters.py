@@ -73,8 +73,8 @@ def unreadable(item: Item, code: str, message: str) -> Refusal:
 
 
 def _escaped(text: str) -> str:
-    """Every character beyond ASCII as JSON escapes it; in JSON such characters stand within strings only."""
-    return "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
+    """Every character beyond ASCII, and NUL, as JSON escapes it; in JSON such characters stand within strings only."""
+    return "".join(one if one.isascii() and one != "\0" else json.dumps(one)[1:-1] for one in text)
 
 
 def _plain(value: object) -> str:

@@ -73,11 +73,18 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(environment: dict
 
 def test_a_job_that_fails_ends_the_command_in_one_line_and_is_noted(environment: dict[str, str], database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute("alter function ensure_partitions rename to elsewhere")
-    answer = fleet("schedule", "run", "partitions", environment=environment)
+        conn.execute(
+            "create function fails() returns trigger language plpgsql as $$ begin raise undefined_function; end $$"
+        )
+        conn.execute("create trigger fails before update on node_registrations execute function fails()")
+        conn.execute(
+            "insert into node_registrations (node_id, health_status, last_heartbeat, registered_at, liveness)"
+            " values ('n-1', 'HEALTHY', now() - interval '1 day', now() - interval '1 day', 'FRESH')"
+        )
+    answer = fleet("schedule", "run", "heartbeat-sweep", environment=environment)
     assert answer.returncode == 1
     assert len(answer.stderr.splitlines()) == 1
-    row = listed(environment)["partitions"]
+    row = listed(environment)["heartbeat-sweep"]
     assert (row["outcome"], row["error"].split(":")[0]) == ("failed", "UndefinedFunction")
 
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.acceptance
 
 HUGE = {"n": [1e19, 1e20, 1.5e19 * 2, 1e22, -1e300]}
 LARGE = "x" * 900_000
+COLUMNS = ("metadata", "input_data", "output_data", "error_info", "intelligence_data")
 
 
 def submitted(stack: Stack, *data: Any) -> None:
@@ -84,14 +85,14 @@ def test_numbers_beyond_64_bits_come_back_from_every_command(empty: Stack) -> No
 
 def test_a_row_that_has_grown_large_is_read_and_written(adapter: DatabaseAdapter, empty: Stack) -> None:
     workflow = uuid4()
-    submitted(empty, *[failed(workflow, metadata={f"key_{number}": LARGE}) for number in range(6)])
+    submitted(empty, *[failed(workflow, **{column: {"key": LARGE}}) for column in COLUMNS])
     asked: dict[str, Any] = {"correlation_id": workflow, "node": adapter, "request_correlation_id": uuid4()}
 
     async def work() -> None:
         row = await get_workflow_execution(**asked)
-        assert row.metadata == {f"key_{number}": LARGE for number in range(6)}
+        assert {column: getattr(row, column) for column in COLUMNS} == {column: {"key": LARGE} for column in COLUMNS}
         changed = await update_workflow_execution(**asked, updates={"stamp_id": "s"})
-        assert (changed.metadata, changed.stamp_id) == (row.metadata, "s")
+        assert (changed.error_info, changed.stamp_id) == (row.error_info, "s")
         listed = await list_workflow_executions(node=adapter, request_correlation_id=uuid4())
         assert listed == [changed]
 
