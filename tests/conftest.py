@@ -1,6 +1,7 @@
 """Fixtures that every kind of test shares: servers, databases, a broker, a running fleet."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,14 @@ from worker.embedded.broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
+
+
+# As a test's name it would be another one in each process, and those must agree on what there is to run.
+MOMENT_OR_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d|[0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    return argname if isinstance(val, str) and MOMENT_OR_ID.search(val) else None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -118,11 +118,7 @@ def test_a_given_id_is_the_operations_and_tells_the_time_where_nothing_else_does
     assert later.occurred_at == WHEN + timedelta(days=1)
 
 
-@pytest.mark.parametrize(
-    "id_",
-    [uuid4(), str(uuid4()), "5", 5, "", UUID(int=(1 << 128) - 1)],
-    ids=["random", "random as text", "digit", "number", "empty", "version 15"],
-)
+@pytest.mark.parametrize("id_", [uuid4(), str(uuid4()), "5", 5, "", UUID(int=(1 << 128) - 1)])
 def test_an_id_of_another_kind_is_refused_by_name(id_: Any) -> None:
     refusal = refused("PersistState", state(), intent_id=id_)
     assert refusal.message.startswith("intent_id: ") and is_uuid7(refusal.operation_id)
