@@ -195,6 +195,10 @@ def arrived(bus: ScriptedBus, events: int) -> None:
     wait_until(lambda: len(bus.published) == events, seconds=10, what=f"{events} events are published")
 
 
+def noted(conn: Conn) -> None:
+    wait_until(lambda: outbox.depth(conn).pending == 0, seconds=10, what="nothing waits in the outbox")
+
+
 def joined(conn: Conn) -> None:
     wait_until(lambda: relays.is_alive(conn, "r"), seconds=5, what="the relay has joined")
 
@@ -245,6 +249,7 @@ def test_a_relay_that_loses_its_connection_takes_a_new_one_and_listens_again(
         joined(conn)
         append(conn, "k")
         arrived(bus, 1)
+        noted(conn)  # else it would be published once more
         conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test relay'")
         append(conn, "k")
         arrived(bus, 2)  # over a new connection
