@@ -1,5 +1,6 @@
 """The comparison sees every kind of difference, and nothing where there is none."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from store.write.compare import CHUNK_ROWS, compare_stream, differences, same
 from store.write.fold import Fold
 from tests.factories import bridge_state, execution, heartbeat, stamp, step, store_connection, transition
 from worker.settings import Settings
-from worker.simulation.load import Plan, run_simulation
+from worker.simulation.load import Plan, SimulationResult, run_simulation
 from worker.simulation.world import BridgeWorld
 
 Conn = psycopg.Connection[Any]
@@ -134,14 +135,22 @@ def last_step(operations: list[Operation]) -> Any:
     return next(one.operation_id for one in reversed(operations) if one.operation_type == "persist_workflow_step")
 
 
-class Direct:
-    """Where a node has a client: applies at once, without a fleet between."""
+ENOUGH = 150  # operations: some steps are among them
 
-    def __init__(self, conn: Conn) -> None:
+
+class Direct:
+    """Where a node has a client: applies at once, without a fleet between; says stop when it has applied enough."""
+
+    def __init__(self, conn: Conn, stop: threading.Event) -> None:
         self._conn = conn
+        self._stop = stop
+        self._applied = 0
 
     def submit(self, item: Operation, /) -> Any:
         (outcome,) = apply(self._conn, [item])
+        self._applied += 1
+        if self._applied == ENOUGH:
+            self._stop.set()
         return Confirmed(item, outcome)
 
     def flush(self, timeout_s: float | None = None) -> None:
@@ -166,12 +175,17 @@ class Confirmed:
 
 def test_a_simulation_ends_with_the_database_compared(conn: Conn, database: str) -> None:
     settings = Settings(database_url=database, broker_url="redis://nowhere")
-    plan = Plan(rate_per_s=300, seconds=0.5, seed=3)
-    result = run_simulation(settings, plan, make_client=lambda _: Direct(conn))
-    assert result.ok and result.submitted == result.applied > 20, result
+    plan = Plan(rate_per_s=300, seconds=60, seed=3)
+
+    def simulated() -> SimulationResult:
+        stop = threading.Event()
+        return run_simulation(settings, plan, make_client=lambda _: Direct(conn, stop), stop=stop)
+
+    result = simulated()
+    assert result.ok and result.submitted == result.applied >= ENOUGH, result
     conn.execute("update workflow_steps set status = 'LOST'")
     conn.execute("truncate operations")
-    again = run_simulation(settings, plan, make_client=lambda _: Direct(conn))
+    again = simulated()
     assert not again.ok and "status is 'LOST', not 'COMPLETED'" in " ".join(again.differences)
 
 
